@@ -1,0 +1,73 @@
+# The commands of a working copy. `make` alone lists them.
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2 --dist loadfile
+LOCK_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A locked requirement has a hash; pip refuses every file that does not match it.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test lint format lock clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+quickstart: build/dev/package.stamp ## Install what a host needs into .venv and run the first minute
+	$(BIN)/edgecost quickstart
+
+test: lint ## Everything that must hold: lint, types, import order, tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp build/dev/package.stamp ## Style, types and import order, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev.stamp ## Mend what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/venv.stamp ## Resolve requirements/*.txt anew (all to the newest: make lock LOCK_ARGS=--upgrade)
+	$(INSTALL) 'uv>=0.9'
+	$(COMPILE) $(LOCK_ARGS) --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
+	$(COMPILE) $(LOCK_ARGS) --extra host --constraints requirements/dev.txt pyproject.toml requirements/build.in \
+		--output-file requirements/host.txt
+
+clean: ## Remove the environment and all that tools made
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment does not survive a move of the working copy: its stamp holds the place, and elsewhere it is made anew.
+ifneq ($(shell cat $(VENV)/venv.stamp 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/venv.stamp
+endif
+$(VENV)/venv.stamp:
+	@command -v '$(PYTHON)' >/dev/null || { \
+		echo "edgecost: there is no '$(PYTHON)'. Install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "edgecost: needs Python 3.10 or newer, but '$(PYTHON)' is $$('$(PYTHON)' --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "edgecost: '$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	'$(PYTHON)' -m venv --clear $(VENV)
+	@echo '$(CURDIR)' >$@
+
+$(VENV)/host.stamp: requirements/host.txt $(VENV)/venv.stamp
+	$(INSTALL) --require-hashes --requirement requirements/host.txt
+	@touch $@
+
+# The development set holds the host's set whole, at the same versions.
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/host.stamp
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+# The links of the editable install stand in build/dev, and so does the stamp: whoever removes one removes both.
+build/dev/package.stamp: pyproject.toml hatch_build.py __init__.py $(VENV)/host.stamp
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@

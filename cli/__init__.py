@@ -1,0 +1,1 @@
+"""The terminal door: parse, call, print. No logic lives here."""

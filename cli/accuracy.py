@@ -1,0 +1,35 @@
+"""How good a predictor is, as a table: held out, beside the repeatability floor and beside FLOPs alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import percent, print_table
+
+if TYPE_CHECKING:
+    from ..costmodels.training import TrainingReport
+    from ..costmodels.validation import Accuracy
+
+
+def print_accuracy(title: str, report: TrainingReport) -> None:
+    """The table and the line about intervals."""
+    print_table(
+        title,
+        ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"],
+        [
+            _row("measured again in another process (the floor)", report.floor),
+            _row("predicted, held out", report.held_out),
+            _row("FLOPs only, held out", report.flops_only),
+        ],
+    )
+    click.echo(f"The 90 % intervals held {percent(report.coverage)} of what was held out.")
+
+
+def _row(name: str, value: Accuracy | None) -> list[str]:
+    if value is None:
+        return [name, "–", "–", "–", "–", "–"]
+    rho = "–" if value.spearman is None else f"{value.spearman:.4f}"
+    bands = [percent(share) for share in (value.within_2, value.within_5, value.within_10)]
+    return [name, *bands, f"{value.mape_percent:.2f} %", rho]

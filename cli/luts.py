@@ -1,0 +1,203 @@
+"""``edgecost lut``: build a lookup table, ask one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..profiler.errors import UsageError
+from .models import default_predictor
+from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, space_options, threads_option
+from .output import interval, milliseconds, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..costmodels.lut import Lut
+    from ..costmodels.space import Space
+
+
+@click.group()
+def lut() -> None:
+    """Lookup tables: build one, query one."""
+
+
+@lut.command(epilog="Example:  edgecost lut build --space ofa-mobilenetv3 --format ofa --out luts")
+@space_options
+@click.option("--format", "formats", multiple=True, default=("native",), show_default=True, help="Repeat for several.")
+@click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder for the files.")
+@click.option("--predictor", type=OUTPUT_FOLDER, help="Predictor for cells that were not measured.")
+@click.option("--measured-only", is_flag=True, help="Refuse a table with predicted cells (exit code 5).")
+@threads_option
+@db_option
+@json_option
+def build(
+    space_name: str,
+    resolution: int | None,
+    width: float | None,
+    formats: tuple[str, ...],
+    folder: Path,
+    predictor: Path | None,
+    measured_only: bool,
+    threads: int,
+    db_url: str | None,
+    as_json: bool,
+) -> None:
+    """Write the lookup table of a space: measured cells, and predicted ones where nothing was measured.
+
+    The factor from sums to whole networks is fitted when at least 3 networks of the space were measured (the
+    quickstart does that).
+    """
+    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.files import make_folder
+    from ..costmodels.lut_build import build_lut
+    from ..costmodels.lut_formats import lut_format
+    from ..costmodels.network_scale import scale_from_store
+    from ..costmodels.predictor_file import load_predictor
+    from ..costmodels.space_file import load_space
+    from ..db import Store
+
+    writers = [lut_format(name) for name in formats]
+    space = load_space(space_name, resolution=resolution, width=width)
+    make_folder(folder)
+    with Store(db_url) as store:
+        setting = LocalSetting.here(threads=threads)
+        model = None
+        place = predictor or default_predictor(setting.device.identity, setting.profile)
+        if not measured_only and (predictor is not None or (place / "predictor.json").exists()):
+            model, _ = load_predictor(place)
+        environment = setting.stage.environment.environment_hash
+        table = build_lut(store, space, setting.device, setting.profile, environment, model)
+        table = scale_from_store(store, setting.device.identity, setting.profile, space, table)
+    files = [path for writer in writers for path in writer.write(table, space, folder)]
+    sources = {source: table.source.count(source) for source in sorted(set(table.source))}
+    if as_json:
+        print_json(
+            {
+                "space": space.name,
+                "files": [str(path) for path in files],
+                "cells": len(table),
+                "sources": sources,
+                "scale": table.scale,
+                "scale_fitted_on": table.scale_fitted_on,
+            }
+        )
+        return
+    click.echo(f"{len(table)} cells: " + ", ".join(f"{count} {source}" for source, count in sources.items()))
+    if table.scale_fitted_on:
+        click.echo(f"factor {table.scale:.4f} from {table.scale_fitted_on} whole networks")
+    else:
+        click.echo("no factor for whole networks: fewer than 3 networks of the space were measured")
+    for path in files:
+        click.echo(f"  {path}")
+
+
+@lut.command("formats", epilog="Example:  edgecost lut formats")
+@json_option
+def list_formats(as_json: bool) -> None:
+    """The formats a table can be written in."""
+    from ..costmodels.lut_formats import format_names
+
+    if as_json:
+        print_json({"formats": format_names()})
+        return
+    for name in format_names():
+        click.echo(name)
+
+
+@lut.command(epilog="""Example:  edgecost lut query lut.json --arch '{"ks":[…20],"e":[…20],"d":[2,2,2,2,2]}'""")
+@click.argument("table", type=INPUT_FILE)
+@click.option("--key", "keys", multiple=True, help="A cell's key, or the beginning of several. Repeat for more.")
+@click.option(
+    "--arch", "archs", multiple=True, help="An architecture in the space's own form, as JSON. Repeat for more."
+)
+@click.option(
+    "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
+)
+@click.option("--random", "count", type=click.IntRange(min=1), help="Price this many random architectures.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
+@json_option
+def query(
+    table: Path,
+    keys: tuple[str, ...],
+    archs: tuple[str, ...],
+    space_name: str | None,
+    count: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Ask TABLE (a native LUT file) for cells or for whole networks; without options, show all cells."""
+    from ..costmodels.lut import Lut
+
+    read = Lut.load(table)
+    if archs or count:
+        _query_networks(read, _space_of(read, space_name), archs, count, seed, as_json)
+        return
+    chosen = [cell for cell in read.cells if not keys or any(cell.key.startswith(key) for key in keys)]
+    if not chosen:
+        raise UsageError(
+            f"no cell of {table} begins with {', '.join(keys)}", remedy=f"all keys: edgecost lut query {table}"
+        )
+    if as_json:
+        rows = [
+            {"key": c.key, "latency_ms": c.latency_ms, "lo_ms": c.lo_ms, "hi_ms": c.hi_ms, "n": c.n, "source": c.source}
+            for c in chosen
+        ]
+        print_json({"scale": read.scale, "provenance": dict(read.provenance), "cells": rows})
+        return
+    device = read.provenance.get("device_description", read.provenance["device"])
+    print_table(
+        f"{read.provenance['space']} on {device}, {read.provenance['profile_label']}",
+        ["cell", "source", "latency", "interval", "visits"],
+        [
+            [c.key, c.source, milliseconds(c.latency_ms), interval(c.lo_ms, c.hi_ms), str(c.n) if c.n else "–"]
+            for c in chosen
+        ],
+        left=2,
+    )
+    click.echo(f"Intervals: {read.provenance['interval']}")
+
+
+def _space_of(read: Lut, space_name: str | None) -> Space:
+    from ..costmodels.space_file import load_space
+
+    if space_name is None:
+        return read.space
+    resolution, width = read.provenance["resolution"], read.provenance["width"]
+    return load_space(space_name, resolution=int(str(resolution)), width=float(str(width)))
+
+
+def _query_networks(
+    read: Lut, space: Space, archs: tuple[str, ...], count: int | None, seed: int, as_json: bool
+) -> None:
+    if archs and count:
+        raise UsageError("--arch and --random are two ways to name networks; give one of them")
+    if count:
+        numeric = space.sample(count, seed)
+    else:
+        try:
+            numeric = space.encode([json.loads(text) for text in archs])
+        except json.JSONDecodeError as error:
+            raise UsageError(f"--arch is not JSON: {error}") from error
+    sums, prices = read.price(numeric, corrected=False, space=space), read.price(numeric, space=space)
+    native = space.decode(numeric)
+    if as_json:
+        print_json(
+            {
+                "scale": read.scale,
+                "scale_fitted_on": read.scale_fitted_on,
+                "networks": [
+                    {"arch": arch, "sum_ms": float(total), "latency_ms": float(price)}
+                    for arch, total, price in zip(native, sums, prices, strict=True)
+                ],
+            }
+        )
+        return
+    rows = [
+        [json.dumps(arch, separators=(",", ":")), milliseconds(float(total)), milliseconds(float(price))]
+        for arch, total, price in zip(native, sums, prices, strict=True)
+    ]
+    print_table(
+        f"Factor {read.scale:.4f} from {read.scale_fitted_on} networks", ["architecture", "Σ LUT", "corrected"], rows
+    )

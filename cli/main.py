@@ -1,0 +1,79 @@
+"""The command ``edgecost``: its sub-commands, its exit codes, and the one place where an error becomes a message.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 measured but unstable; 4 the runtime could not be started; 5 a check that
+was asked for is not met; 6 the model cannot be used; 7 the database cannot be used; 8 a predictor or LUT file is
+refused; 9 a package is missing; 10 a file cannot be written; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ..profiler.errors import EdgecostError, MissingPackage
+from . import campaigns, completion, doctor, luts, models, quickstart, spaces, stores
+
+INTERRUPTED = 130
+
+
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="The first minute:  edgecost quickstart",
+)
+@click.version_option(package_name="edgecost", prog_name="edgecost")
+def cli() -> None:
+    """What a neural network costs on the device in your hand, measured and predicted."""
+
+
+for command in (
+    quickstart.quickstart,
+    models.profile,
+    models.train,
+    models.predict,
+    spaces.space,
+    campaigns.campaign,
+    luts.lut,
+    stores.db,
+    doctor.doctor,
+    completion.completion,
+):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no traceback leaves here for a mistake of the user's."""
+    try:
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="edgecost", standalone_mode=False
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _say("Interrupted. What was measured is kept; the same command goes on from there.", INTERRUPTED)
+    except EdgecostError as error:
+        remedy = f"\n  {error.remedy[:1].upper()}{error.remedy[1:]}" if error.remedy else ""
+        return _say(f"Error: {error.message}{remedy}", error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "edgecost":
+            raise
+        return _say(
+            f"Error: this command needs the package {package}: pip install 'edgecost[host]'", MissingPackage.exit_code
+        )
+    except BrokenPipeError:
+        # The reader of a pipe went away (`edgecost … | head`): nothing more can be said to it, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EdgecostError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    click.echo(text, err=True)
+    return code

@@ -1,0 +1,235 @@
+"""``edgecost profile``, ``train`` and ``predict``: measure a model, learn from measurements, price a model."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..profiler.errors import ArtefactError, GateError, UnstableMeasurement
+from .accuracy import print_accuracy
+from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, shape_option, threads_option
+from .output import Talk, interval, milliseconds, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..costmodels.predictor import GraphPrice
+    from ..costmodels.profile_model import ModelProfile
+    from ..profiler.kernels import Kernel
+    from ..profiler.records import RuntimeProfile
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+#: Kernels that a table shows; --json holds them all.
+_SHOWN = 25
+
+
+@click.command(epilog="Example:  edgecost profile model.onnx --shape input=1,3,224,224")
+@click.argument("model", type=INPUT_FILE)
+@shape_option
+@threads_option
+@db_option
+@click.option("--keep/--no-keep", default=True, show_default=True, help="Store the measurement in the database.")
+@json_option
+def profile(model: Path, shapes: Shapes, threads: int, db_url: str | None, keep: bool, as_json: bool) -> None:
+    """Measure MODEL (an ONNX file) on this machine: end to end, and the share of each kernel."""
+    from ..costmodels.profile_model import profile as measure
+    from ..db import Store
+
+    with Talk(quiet=as_json) as talk:
+        talk.stage(f"measuring {model.name}")
+        if keep:
+            with Store(db_url) as store:
+                result = measure(model, shapes=dict(shapes), threads=threads, store=store)
+        else:
+            result = measure(model, shapes=dict(shapes), threads=threads)
+    if as_json:
+        print_json(_profile_document(result))
+    else:
+        _print_profile(result)
+    if not result.measurement.status.value == "ok":
+        raise UnstableMeasurement(
+            f"measured, but {result.measurement.message}",
+            remedy="stop other programs and try again; `edgecost doctor` says what disturbs",
+        )
+
+
+def _profile_document(result: ModelProfile) -> dict[str, object]:
+    measurement, latency = result.measurement, result.measurement.latency
+    return {
+        "model": result.workload.name,
+        "graph_hash": result.workload.graph_hash,
+        "device": result.setting.device.description,
+        "profile": result.setting.profile.label,
+        "status": measurement.status.value,
+        "message": measurement.message,
+        "latency": None if latency is None else asdict(latency),
+        "call_overhead_ms": measurement.overhead_ms,
+        "rejected_visits": measurement.rejected_visits,
+        "kernels": [asdict(kernel) for kernel in result.kernels],
+    }
+
+
+def _print_profile(result: ModelProfile) -> None:
+    measurement, latency = result.measurement, result.measurement.latency
+    assert latency is not None, "an attempt without a latency is raised as an error"
+    click.echo(f"{result.workload.name} on {result.setting.device.description}")
+    click.echo(f"with {result.setting.profile.label}\n")
+    click.echo(f"  median  {milliseconds(latency.median_ms)}   95 % within the session: ", nl=False)
+    click.echo(interval(latency.lo_ms, latency.hi_ms))
+    click.echo(f"  min     {milliseconds(latency.min_ms)}   p90 {milliseconds(latency.p90_ms)}", nl=False)
+    click.echo(f"   p99 {milliseconds(latency.p99_ms)}")
+    click.echo(
+        f"  {latency.visits} visits, {latency.runs} runs; {measurement.rejected_visits} visits rejected;"
+        f" an empty call takes {milliseconds(measurement.overhead_ms)}\n"
+    )
+    ranked = sorted(result.kernels, key=lambda kernel: -kernel.share)
+    rows = [
+        [
+            kernel.op,
+            kernel.name,
+            " ".join("×".join(map(str, shape)) for shape in kernel.outputs),
+            percent(kernel.share),
+            milliseconds(kernel.latency_ms),
+        ]
+        for kernel in ranked[:_SHOWN]
+    ]
+    title = f"Kernels by share of the time ({len(rows)} of {len(ranked)}); times are shares of the median above"
+    print_table(title, ["kernel", "node", "output", "share", "time"], rows, left=3)
+
+
+@click.command(epilog="Example:  edgecost train --space ofa-mobilenetv3")
+@click.option("--space", "space_name", metavar="NAME|FILE", help="Judge on the cells of this space.  [default: all]")
+@click.option("--out", "folder", type=OUTPUT_FOLDER, help="Folder for the predictor.  [default: your data directory]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and trees.")
+@threads_option
+@db_option
+@json_option
+def train(
+    space_name: str | None, folder: Path | None, seed: int, threads: int, db_url: str | None, as_json: bool
+) -> None:
+    """Train a latency predictor on what was measured on this machine, and show what it is worth."""
+    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.quickstart import training_provenance
+    from ..costmodels.space_file import load_space
+    from ..costmodels.training import save_report
+    from ..costmodels.training import train as fit
+    from ..db import Store
+
+    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+        setting = LocalSetting.here(threads=threads)
+        talk.stage("training")
+        space = load_space(space_name) if space_name else None
+        cells = [space.workload(cell) for cell in space.measurable] if space else []
+        hashes = [workload.graph_hash for workload in cells if workload is not None]
+        report = fit(store, setting.device.identity, setting.profile, cells=hashes, random_state=seed)
+    target = folder or default_predictor(setting.device.identity, setting.profile)
+    save_report(report, target, {**training_provenance(setting), "database": store.url})
+    if as_json:
+        print_json({"predictor": str(target), **report.document()})
+        return
+    print_accuracy(
+        f"{report.cells} of {report.graphs} measured graphs, each predicted by a model that had not seen it", report
+    )
+    factor = report.predictor.network_scale_
+    if factor is None:
+        click.echo("No factor for whole networks: fewer than 3 were measured (edgecost profile MODEL.onnx).")
+    else:
+        click.echo(f"Whole networks take {factor:.3f} × the sum of their kernels ({report.networks} networks).")
+    click.echo(f"Written to {target}")
+
+
+def default_predictor(device_identity: str, profile: RuntimeProfile) -> Path:
+    """Where the predictor of a device and profile lies unless a folder is named."""
+    from platformdirs import user_data_path
+
+    return user_data_path("edgecost") / "predictors" / f"{device_identity[:12]}-{profile.profile_hash[:12]}"
+
+
+@click.command(epilog="Example:  edgecost predict model.onnx --predictor edgecost-quickstart/predictor")
+@click.argument("model", type=INPUT_FILE)
+@shape_option
+@click.option(
+    "--predictor", "folder", type=OUTPUT_FOLDER, help="Folder of the predictor.  [default: the one of `train`]"
+)
+@click.option("--strict", is_flag=True, help="Fail (exit code 5) when a kernel has no price.")
+@threads_option
+@json_option
+def predict(model: Path, shapes: Shapes, folder: Path | None, strict: bool, threads: int, as_json: bool) -> None:
+    """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
+    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.predictor_file import load_predictor
+    from ..profiler.kernels import kernels
+    from ..profiler.model_file import read_model
+
+    setting = LocalSetting.here(threads=threads)
+    predictor, provenance = load_predictor(folder or default_predictor(setting.device.identity, setting.profile))
+    trained_for = provenance.get("profile_hash")
+    if trained_for not in (None, setting.profile.profile_hash):
+        raise ArtefactError(
+            f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
+            remedy="train one for this runtime: edgecost campaign run …, then edgecost train",
+        )
+    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
+        workload = read_model(model, dict(shapes), Path(scratch))
+        price = predictor.price([kernels(workload, setting.profile)], network=True)[0]
+    missing = sorted({kernel.kernel.op for kernel in price.kernels if kernel.latency_ms is None})
+    if strict and price.is_lower_bound:
+        raise GateError(
+            f"{model}: no price for {', '.join(missing)}: nothing of the kind was measured",
+            remedy=f"measure graphs that hold it, for example: edgecost profile {model}",
+        )
+    if as_json:
+        print_json(_price_document(model, price, provenance.get("profile"), predictor.network_scale_))
+    else:
+        _print_price(model, price, str(provenance.get("device_description")), missing, predictor.network_scale_)
+
+
+def _price_document(model: Path, price: GraphPrice, profile: object, scale: float | None) -> dict[str, object]:
+    return {
+        "model": str(model),
+        "profile": profile,
+        "total_ms": price.total_ms,
+        "lo_ms": price.lo_ms,
+        "hi_ms": price.hi_ms,
+        "interval_coverage": 0.9,
+        "is_lower_bound": price.is_lower_bound,
+        "network_scale": scale,
+        "coverage": price.coverage(),
+        "kernels": [
+            {"signature": one.kernel.signature, "op": one.kernel.op, "latency_ms": one.latency_ms, "source": one.source}
+            for one in price.kernels
+        ],
+    }
+
+
+def _print_price(model: Path, price: GraphPrice, device: str, missing: list[str], scale: float | None) -> None:
+    bound = "at least " if price.is_lower_bound else ""
+    click.echo(f"{model} on {device}: {bound}{milliseconds(price.total_ms)}")
+    click.echo(f"  90 % interval  {interval(price.lo_ms, price.hi_ms)}")
+    shares = price.coverage()
+    click.echo(
+        "  coverage       " + ", ".join(f"{name} {percent(share, 0)}" for name, share in shares.items() if share)
+    )
+    if missing:
+        click.echo(f"  no price for   {', '.join(missing)}: left out of the total, which is a lower bound")
+    if scale is None:
+        click.echo("  not corrected  no whole network was measured, so this is a plain sum of kernels")
+    if price.lo_ms is None:
+        click.echo("  no interval    it needs 9 measured networks: edgecost profile MODEL.onnx, then edgecost train")
+    click.echo()
+    ranked = sorted(price.kernels, key=lambda kernel: -(kernel.latency_ms or 0.0))
+    rows = [[*_describe(one.kernel), one.source, milliseconds(one.latency_ms)] for one in ranked[:_SHOWN]]
+    title = f"Kernels by cost ({len(rows)} of {len(ranked)})"
+    print_table(title, ["kernel", "input", "output", "how", "source", "latency"], rows, left=5)
+
+
+def _describe(kernel: Kernel) -> list[str]:
+    """Operator, first input, output, and what distinguishes the kernel from its neighbours, for a table."""
+    shapes = [shapes[0] if shapes else None for shapes in (kernel.inputs, kernel.outputs)]
+    texts = ["×".join(map(str, shape)) if shape is not None else "?" for shape in shapes]
+    names = {"kernel_shape": "k", "strides": "s", "group": "g"}
+    notes = [f"{short}{kernel.attribute[name]}" for name, short in names.items() if name in kernel.attribute]
+    return [kernel.op, *texts, " ".join([*notes, kernel.attribute.get("activation", "")]).strip()]

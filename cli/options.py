@@ -1,0 +1,113 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
+
+
+def json_option(command: Decorated) -> Decorated:
+    """``--json``: one JSON object on standard output instead of tables."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")(command)
+
+
+def db_option(command: Decorated) -> Decorated:
+    """``--db``: where measurements are kept."""
+    return click.option(
+        "--db",
+        "db_url",
+        metavar="URL",
+        envvar="EDGECOST_DB",
+        show_envvar=True,
+        help="Database: a file, sqlite:///… or postgresql://…; default: a file in your data directory.",
+    )(command)
+
+
+def space_options(command: Decorated) -> Decorated:
+    """``--space``, ``--resolution`` and ``--width``."""
+    for option in (
+        click.option("--width", type=float, help="Width multiplier.  [default: the space's own]"),
+        click.option("--resolution", type=int, metavar="PX", help="Input size.  [default: the space's own]"),
+        click.option(
+            "--space", "space_name", required=True, metavar="NAME|FILE", help="Search space: see `edgecost space list`."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def shape_option(command: Decorated) -> Decorated:
+    """``--shape``: concrete input shapes."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        type=ShapeType(),
+        help="Concrete shape of an input: NAME=1,3,224,224. Repeat for several inputs.",
+    )(command)
+
+
+def threads_option(command: Decorated) -> Decorated:
+    """``--threads``: intra-op threads of the runtime."""
+    return click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Runtime threads.")(
+        command
+    )
+
+
+class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """``input=1,3,224,224`` → ("input", (1, 3, 224, 224))."""
+
+    name = "NAME=N,N,…"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        name, _, text = str(value).rpartition("=")
+        try:
+            shape = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            shape = ()
+        if not name or not shape or any(size <= 0 for size in shape):
+            self.fail(f"{value!r} is no shape; write it like input=1,3,224,224", param, ctx)
+        return name, shape
+
+
+class BudgetType(click.ParamType[float]):
+    """``90s``, ``5m``, ``2h`` → seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = _BUDGET.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no time; write it like 90s, 5m or 2h", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+class ShareType(click.ParamType[float]):
+    """``10%`` or ``0.1`` → 0.1."""
+
+    name = "SHARE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share; write it like 10% or 0.1", param, ctx)
+        return share
+
+
+OUTPUT_FOLDER = click.Path(file_okay=False, path_type=Path)
+INPUT_FILE = click.Path(path_type=Path)

@@ -1,0 +1,121 @@
+"""How the terminal speaks: data on standard output, talk on standard error, progress only where a person watches."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Version of every JSON object that a command prints; it rises when a field changes its meaning or goes.
+JSON_SCHEMA_VERSION = 1
+_PIPE_WIDTH = 200
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """One object on standard output. Not-a-number and infinity become null: JSON has neither."""
+    text = json.dumps({"schema_version": JSON_SCHEMA_VERSION, **document}, indent=2, default=str, allow_nan=True)
+    click.echo(json.dumps(_finite(json.loads(text)), indent=2))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """A table on standard output; the first ``left`` columns are text, the others numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        # A pipe has no width: a table must not be folded to 80 columns in a file.
+        console = Console(width=_PIPE_WIDTH)
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(table, markup=False, highlight=False)
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency for people; unknown is a dash, never 0."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    return f"{value:.3f} ms" if value >= 0.1 else f"{value * 1000:.2f} µs"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share between 0 and 1 for people."""
+    return "–" if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f} %"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends of an interval in milliseconds."""
+    return "–" if low is None or high is None else f"{milliseconds(low)} … {milliseconds(high)}"
+
+
+class Talk:
+    """Stages, steps and notes on standard error: bars on a terminal, a line per stage elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Talk:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        if console.is_terminal and not self._quiet:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[latest]}"),
+                console=console,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def stage(self, title: str, total: int | None = None) -> None:
+        """A stage begins."""
+        if self._progress is not None:
+            self._task = self._progress.add_task(title, total=total, latest="")
+        elif not self._quiet:
+            click.echo(f"{title} ({total})" if total else title, err=True)
+
+    def step(self, note: str) -> None:
+        """One step of the stage is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=1, latest=note[:60])
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False)
+        elif not self._quiet:
+            click.echo(text, err=True)

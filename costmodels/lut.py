@@ -1,0 +1,332 @@
+"""A lookup table: what every cell of a search space costs on one device, saved as JSON and priced for populations.
+
+Needs NumPy and the standard library only. Making a table is ``dataset``'s and ``predictor``'s business; writing it in
+somebody else's format is ``lut_formats``'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiler.errors import ArtefactError, GateError, UsageError
+from ..profiler.records import Json, content_hash
+from .files import write_atomically
+from .space import Population, Space
+from .space_file import load_space
+
+Source = Literal["measured", "predicted", "interpolated", "absent"]
+Floats = NDArray[np.float64]
+
+FORMAT = "edgecost-lut"
+SCHEMA_VERSION = 1
+#: What a table's provenance must say; more may stand there.
+PROVENANCE = (
+    "space resolution width device profile_label profile_hash precision batch created edgecost_version interval "
+    "environment_hash"
+).split()
+_CELL_FIELDS = ("key", "latency_ms", "lo_ms", "hi_ms", "n", "source")
+_DOCUMENT_FIELDS = {"format", "schema_version", "content_sha256", "provenance", "scale", "scale_fitted_on", "cells"}
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class LutCell:
+    """One row of a table.
+
+    Attributes:
+        latency_ms: the cell alone, not scaled.
+        lo_ms, hi_ms: interval, as the table's provenance says under ``interval``; None where there is none.
+        n: valid visits behind a measured row, 0 for any other.
+        source: ``absent`` is a cell that executes nothing; only it costs 0.
+    """
+
+    key: str
+    latency_ms: float
+    lo_ms: float | None
+    hi_ms: float | None
+    n: int
+    source: Source
+
+
+@dataclass(frozen=True, eq=False)
+class Lut:
+    """A table. Columns are of one length and in the order of ``keys``.
+
+    Attributes:
+        latency_ms, lo_ms, hi_ms: float64, not scaled; lo and hi are NaN where there is no interval.
+        n: int64, valid visits.
+        provenance: where the numbers come from; must hold the names in ``PROVENANCE``.
+        scale: the factor from a sum of cells to a whole network's latency; 1.0 where none was fitted.
+        scale_fitted_on: number of whole networks it was fitted on.
+
+    Raises:
+        ArtefactError: columns of different lengths, a key twice, a latency that is not finite and positive (an absent
+            cell's: not zero), an interval that does not hold its latency, a factor that is not positive, or provenance
+            that leaves something out.
+    """
+
+    keys: tuple[str, ...]
+    latency_ms: Floats
+    lo_ms: Floats
+    hi_ms: Floats
+    n: NDArray[np.int64]
+    source: tuple[Source, ...]
+    provenance: Mapping[str, Json] = field(repr=False)
+    scale: float = 1.0
+    scale_fitted_on: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latency_ms", "lo_ms", "hi_ms", "n"):
+            column = np.array(getattr(self, name), dtype=np.int64 if name == "n" else np.float64)
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+        _check(self)
+
+    @classmethod
+    def from_cells(
+        cls, cells: Iterable[LutCell], provenance: Mapping[str, Json], *, scale: float = 1.0, scale_fitted_on: int = 0
+    ) -> Lut:
+        """A table of these rows."""
+        rows = list(cells)
+        return cls(
+            keys=tuple(row.key for row in rows),
+            latency_ms=np.array([row.latency_ms for row in rows], dtype=np.float64),
+            lo_ms=np.array([_number(row.lo_ms) for row in rows], dtype=np.float64),
+            hi_ms=np.array([_number(row.hi_ms) for row in rows], dtype=np.float64),
+            n=np.array([row.n for row in rows], dtype=np.int64),
+            source=tuple(row.source for row in rows),
+            provenance=provenance,
+            scale=scale,
+            scale_fitted_on=scale_fitted_on,
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def cells(self) -> list[LutCell]:
+        """The rows."""
+        return [self._row(i) for i in range(len(self))]
+
+    @cached_property
+    def space(self) -> Space:
+        """The space of the table, by the name in its provenance.
+
+        Raises:
+            UsageError: it is not a built-in one.
+        """
+        resolution, width = self.provenance["resolution"], self.provenance["width"]
+        if not isinstance(resolution, int) or not isinstance(width, (int, float)):
+            raise UsageError("the table's provenance holds no resolution or width")
+        return load_space(str(self.provenance["space"]), resolution=resolution, width=float(width))
+
+    @property
+    def content_sha256(self) -> str:
+        """sha256 of everything in the table."""
+        return content_hash(self._content())
+
+    def with_scale(self, scale: float, fitted_on: int) -> Lut:
+        """The same rows with another factor."""
+        return replace(self, scale=scale, scale_fitted_on=fitted_on)
+
+    def query(self, key: str) -> LutCell:
+        """One row, not scaled.
+
+        Raises:
+            GateError: the table does not hold the cell.
+        """
+        if key not in self._index:
+            raise _incomplete([key])
+        return self._row(self._index[key])
+
+    def missing(self, space: Space) -> tuple[str, ...]:
+        """Keys of the space's cells that the table lacks. Identities need no row."""
+        return tuple(cell.key for cell in space.measurable if cell.key not in self._index)
+
+    def require(self, space: Space) -> None:
+        """Make sure that the table covers a space.
+
+        Raises:
+            GateError: it does not; the message lists what is missing.
+        """
+        if lacking := self.missing(space):
+            raise _incomplete(lacking)
+
+    def price(self, archs: Population, *, corrected: bool = True, space: Space | None = None) -> Floats:
+        """Latency of every architecture of a population in ms, float64 (n,): the sum of its cells.
+
+        Args:
+            archs: int array (n, positions), native architectures, or one of either.
+            corrected: multiply every cell by ``scale``.
+            space: needed only where the table's space is not a built-in one.
+
+        Raises:
+            GateError: an architecture has a cell that the table lacks.
+            UsageError: an architecture is not of the space.
+        """
+        space = space or self.space
+        numeric = space.population(archs)
+        scale = self.scale if corrected else 1.0
+        widest = max((len(position.cells) for position in space.positions), default=0)
+        # The last column answers for -1, a position that is not active.
+        costs = np.zeros((len(space.positions), widest + 1))
+        for place, position in enumerate(space.positions):
+            costs[place, : len(position.cells)] = [self._cost(cell.key, cell.absent) * scale for cell in position.cells]
+        total = np.full(
+            len(numeric), sum(self._cost(cell.key, cell.absent) * scale for cell in space.fixed), np.float64
+        )
+        for place, column in enumerate(costs):
+            total += column[numeric[:, place]]
+        if not np.isfinite(total).all():
+            raise _incomplete(self._lacking(space, numeric[np.isnan(total)]))
+        return total
+
+    def save(self, path: str | Path) -> Path:
+        """Write the native JSON form (``lut_schema.json``), whole or not at all."""
+        content = {**self._content(), "content_sha256": self.content_sha256}
+        return write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Lut:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtefactError: no such file, not a table, damaged, altered, or written by a newer edgecost.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArtefactError(
+                f"{path} cannot be read as a lookup table: {error}", remedy="Export it again."
+            ) from error
+        try:
+            return _from_document(document)
+        except ArtefactError as error:
+            raise ArtefactError(f"{path}: {error.message}", remedy=error.remedy) from error
+        except (ValueError, OverflowError) as error:  # 1e999 and whole numbers of a hundred digits are JSON too
+            raise ArtefactError(f"{path}: a number is too large: {error}", remedy="Export it again.") from error
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {key: i for i, key in enumerate(self.keys)}
+
+    def _row(self, i: int) -> LutCell:
+        lo, hi = (None if np.isnan(bound) else float(bound) for bound in (self.lo_ms[i], self.hi_ms[i]))
+        return LutCell(self.keys[i], float(self.latency_ms[i]), lo, hi, int(self.n[i]), self.source[i])
+
+    def _cost(self, key: str, absent: bool) -> float:
+        if absent:
+            return 0.0
+        return float(self.latency_ms[self._index[key]]) if key in self._index else float("nan")
+
+    def _lacking(self, space: Space, numeric: NDArray[np.int16]) -> list[str]:
+        used = {cell.key for cell in space.fixed}
+        for place, position in enumerate(space.positions):
+            used.update(position.cells[int(i)].key for i in np.unique(numeric[:, place]) if i >= 0)
+        return [key for key in self.missing(space) if key in used]
+
+    def _content(self) -> dict[str, Json]:
+        rows: list[Json] = [{name: getattr(row, name) for name in _CELL_FIELDS} for row in self.cells]
+        return {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "provenance": dict(self.provenance),
+            "scale": float(self.scale),
+            "scale_fitted_on": int(self.scale_fitted_on),
+            "cells": rows,
+        }
+
+
+def _check(lut: Lut) -> None:
+    lengths = {len(column) for column in (lut.keys, lut.latency_ms, lut.lo_ms, lut.hi_ms, lut.n, lut.source)}
+    if len(lengths) != 1:
+        raise ArtefactError("the columns of the table have different lengths")
+    if len(set(lut.keys)) < len(lut.keys):
+        raise ArtefactError("the table holds a key twice")
+    if unknown := set(lut.source) - set(get_args(Source)):
+        raise ArtefactError(f"unknown source {sorted(unknown)[0]!r}", remedy=f"Known: {', '.join(get_args(Source))}.")
+    absent = np.array([source == "absent" for source in lut.source], dtype=np.bool_)
+    positive = np.isfinite(lut.latency_ms) & (lut.latency_ms > 0)
+    _check_rows(lut, np.where(absent, lut.latency_ms == 0, positive), "latency is not a positive number")
+    known = ~(np.isnan(lut.lo_ms) & np.isnan(lut.hi_ms))
+    around = (lut.lo_ms >= 0) & (lut.lo_ms <= lut.latency_ms) & (lut.latency_ms <= lut.hi_ms) & np.isfinite(lut.hi_ms)
+    _check_rows(lut, ~known | around, "interval does not hold its latency")
+    measured = np.array([source == "measured" for source in lut.source], dtype=np.bool_)
+    _check_rows(lut, np.where(measured, lut.n > 0, lut.n >= 0), "number of visits does not fit its source")
+    if not (np.isfinite(lut.scale) and lut.scale > 0 and lut.scale_fitted_on >= 0):
+        raise ArtefactError(f"the factor {lut.scale!r}, fitted on {lut.scale_fitted_on} networks, is not positive")
+    if lut.scale_fitted_on == 0 and lut.scale != 1.0:
+        raise ArtefactError(f"the factor {lut.scale!r} was fitted on no network", remedy="Say on how many it was.")
+    if absent_names := [name for name in PROVENANCE if name not in lut.provenance]:
+        raise ArtefactError(f"the provenance does not say: {', '.join(absent_names)}")
+    try:
+        content_hash(lut.provenance)
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(f"the provenance holds what JSON cannot: {error}") from error
+
+
+def _check_rows(lut: Lut, good: NDArray[np.bool_], problem: str) -> None:
+    bad = [lut.keys[int(i)] for i in np.flatnonzero(~good)]
+    if bad:
+        raise ArtefactError(f"{len(bad)} rows whose {problem}, first {bad[0]}")
+
+
+def _from_document(document: object) -> Lut:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ArtefactError("this is not an edgecost lookup table", remedy="Give a file that `edgecost lut` wrote.")
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ArtefactError(
+            f"the table has schema version {version!r}, this edgecost reads {SCHEMA_VERSION}", remedy="Update edgecost."
+        )
+    content = {key: value for key, value in document.items() if key != "content_sha256"}
+    if set(document) != _DOCUMENT_FIELDS or content_hash(content) != document["content_sha256"]:
+        raise ArtefactError("the table was altered or damaged after it was written", remedy="Export it again.")
+    rows, provenance = document["cells"], document["provenance"]
+    if not isinstance(rows, list) or not isinstance(provenance, dict):
+        raise ArtefactError("the table's cells or provenance are not what they should be")
+    scale, fitted_on = document["scale"], document["scale_fitted_on"]
+    if not _is_number(scale) or not isinstance(fitted_on, int):
+        raise ArtefactError("the table's factor is not a number")
+    return Lut.from_cells([_row(row) for row in rows], provenance, scale=float(scale), scale_fitted_on=fitted_on)
+
+
+def _row(row: object) -> LutCell:
+    if not isinstance(row, dict) or set(row) != set(_CELL_FIELDS):
+        raise ArtefactError(f"a row of the table has not the fields {', '.join(_CELL_FIELDS)}: {row!r}")
+    numbers = all(_is_number(row[name]) for name in ("latency_ms", "n"))
+    bounds = all(row[name] is None or _is_number(row[name]) for name in ("lo_ms", "hi_ms"))
+    words = all(isinstance(row[name], str) for name in ("key", "source"))
+    if not (numbers and bounds and words and isinstance(row["n"], int)):
+        raise ArtefactError(f"a row of the table holds a value of a wrong type: {row!r}")
+    return LutCell(row["key"], row["latency_ms"], row["lo_ms"], row["hi_ms"], row["n"], cast("Source", row["source"]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number that a table may hold")
+
+
+def _incomplete(keys: Sequence[str]) -> GateError:
+    shown = "\n".join(f"  {key}" for key in keys[:_LISTED])
+    rest = f"\n  and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    what = "cell" if len(keys) == 1 else "cells"
+    return GateError(
+        f"the lookup table lacks {len(keys)} {what}:\n{shown}{rest}",
+        remedy="Measure or predict them, then export again.",
+    )

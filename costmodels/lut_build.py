@@ -1,0 +1,138 @@
+"""Build the LUT of a space: measured cells where the store has them, predicted ones elsewhere, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+from ..db import Store
+from ..profiler.errors import GateError
+from ..profiler.kernels import kernels
+from ..profiler.records import Device, Json, RuntimeProfile
+from .dataset import Sample, load_samples
+from .lut import Lut, LutCell
+from .predictor import LatencyPredictor
+from .space import Space
+from .spaces.cell import Cell
+from .training import ALPHA
+from .validation import repeatability_radius
+
+
+def build_lut(
+    store: Store,
+    space: Space,
+    device: Device,
+    profile: RuntimeProfile,
+    environment_hash: str,
+    predictor: LatencyPredictor | None,
+) -> Lut:
+    """Every cell of a space on one device and profile.
+
+    A measured cell's interval is the wider of its sessions' own 95 % interval and the repeatability radius (the
+    difference between processes that 90 % of the panel stay within); a predicted cell's is the predictor's 90 %
+    interval.
+
+    Args:
+        predictor: None leaves out cells that were not measured, which ends in ``GateError`` if there are any.
+
+    Raises:
+        GateError: a cell was neither measured nor can be predicted; all such cells are listed.
+    """
+    workloads = {cell.key: workload for cell in space.measurable if (workload := space.workload(cell)) is not None}
+    hashes = {workload.graph_hash for workload in workloads.values()}
+    samples = load_samples(store, device.identity, profile)
+    measured = {sample.workload.graph_hash: sample for sample in samples if sample.workload.graph_hash in hashes}
+    radius = repeatability_radius(samples)
+    rows = {
+        key: _measured_cell(key, measured[workload.graph_hash], radius)
+        for key, workload in workloads.items()
+        if workload.graph_hash in measured
+    }
+    left = [cell for cell in space.measurable if cell.key not in rows]
+    if left:
+        rows |= _predicted_cells(space, left, profile, predictor)
+    provenance = lut_provenance(space, device, profile, environment_hash, radius, len(samples))
+    return Lut.from_cells([rows[cell.key] for cell in space.measurable], provenance)
+
+
+def _measured_cell(key: str, sample: Sample, radius: float | None) -> LutCell:
+    margin = radius or 0.0
+    return LutCell(
+        key=key,
+        latency_ms=sample.latency_ms,
+        lo_ms=min(sample.lo_ms, sample.latency_ms / (1 + margin)),
+        hi_ms=max(sample.hi_ms, sample.latency_ms * (1 + margin)),
+        n=sample.visits,
+        source="measured",
+    )
+
+
+def _predicted_cells(
+    space: Space, left: Sequence[Cell], profile: RuntimeProfile, predictor: LatencyPredictor | None
+) -> Mapping[str, LutCell]:
+    if predictor is None:
+        raise _incomplete(space, left, "not measured, and no predictor was given", "train one: edgecost train")
+    graphs = [kernels(workload, profile) for cell in left if (workload := space.workload(cell)) is not None]
+    prices = predictor.price(graphs, alpha=ALPHA)
+    unknown = [cell for cell, price in zip(left, prices, strict=True) if price.is_lower_bound]
+    if unknown:
+        raise _incomplete(
+            space,
+            unknown,
+            "neither measured nor predictable: no kernel of their kind was measured",
+            f"measure more: edgecost campaign run --space {space.name}",
+        )
+    return {
+        cell.key: LutCell(cell.key, price.total_ms, price.lo_ms, price.hi_ms, 0, "predicted")
+        for cell, price in zip(left, prices, strict=True)
+    }
+
+
+def _incomplete(space: Space, cells: Sequence[Cell], why: str, remedy: str) -> GateError:
+    listed = "\n".join(f"  {cell.key}" for cell in cells)
+    return GateError(
+        f"{len(cells)} of {len(space.measurable)} cells of {space.name} are {why}:\n{listed}", remedy=remedy
+    )
+
+
+def lut_provenance(
+    space: Space,
+    device: Device,
+    profile: RuntimeProfile,
+    environment_hash: str,
+    radius: float | None,
+    graphs: int,
+) -> dict[str, Json]:
+    """What a LUT's numbers stand on."""
+    interval = "measured: 95 % of the median within the sessions"
+    if radius is not None:
+        interval += f", at least ±{radius * 100:.2f} %, which 90 % of cells repeat within in another process"
+    return {
+        "space": space.name,
+        "resolution": space.resolution,
+        "width": space.width,
+        "device": device.name,
+        "device_identity": device.identity,
+        "device_description": device.description,
+        "profile_label": profile.label,
+        "profile_hash": profile.profile_hash,
+        "precision": profile.precision,
+        "batch": 1,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "edgecost_version": edgecost_version(),
+        "environment_hash": environment_hash,
+        "interval": f"{interval}; predicted: conformal, {(1 - ALPHA) * 100:.0f} % of held-out graphs",
+        "repeatability_radius": radius if radius is None or math.isfinite(radius) else None,
+        "graphs_measured": graphs,
+        "call_overhead": "taken off each cell",
+    }
+
+
+def edgecost_version() -> str:
+    """The installed version."""
+    try:
+        return version("edgecost")
+    except PackageNotFoundError:
+        return "unknown"

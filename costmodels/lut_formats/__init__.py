@@ -1,0 +1,78 @@
+"""The formats a lookup table can be written in: built-in ones and those of the ``edgecost.lut_formats`` entry points.
+
+A format is an object with three members (``LutFormat``); an entry point names it, or a class that makes it without
+arguments. Prove a new one by subclassing ``contract.LutFormatContract`` in pytest.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ...profiler.errors import UsageError
+from ..lut import Lut
+from ..space import Space
+from .native import NativeFormat
+from .ofa import OfaFormat
+
+GROUP = "edgecost.lut_formats"
+
+
+@runtime_checkable
+class LutFormat(Protocol):
+    """Writes a table the way somebody's search code reads it."""
+
+    @property
+    def name(self) -> str:
+        """What people type."""
+
+    def filename(self, lut: Lut, space: Space) -> str:
+        """The name of the file that the reader expects, without folder."""
+
+    def write(self, lut: Lut, space: Space, path: Path) -> list[Path]:
+        """Write the table with its ``scale`` applied; returns the files, the table first.
+
+        Args:
+            path: the file, or a folder that gets ``filename``.
+
+        Raises:
+            GateError: the table lacks cells of the space; nothing is written.
+            UsageError: the format cannot hold this space.
+        """
+
+
+_BUILT_IN: dict[str, LutFormat] = {made.name: made for made in (NativeFormat(), OfaFormat())}
+
+
+def format_names() -> list[str]:
+    """Names of all formats. No plugin is imported for it."""
+    return sorted({*_BUILT_IN, *_plugins()})
+
+
+def lut_format(name: str) -> LutFormat:
+    """The format with this name; a built-in one wins over a plugin.
+
+    Raises:
+        UsageError: there is none, or the plugin cannot be imported or is no format.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    plugin = _plugins().get(name)
+    if plugin is None:
+        near = get_close_matches(name, format_names(), n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"there is no format {name!r}", remedy=f"{hint}Formats: {', '.join(format_names())}.")
+    try:
+        loaded = plugin.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"format {name!r} ({plugin.value}) cannot be imported: {error}") from error
+    made = loaded() if isinstance(loaded, type) else loaded
+    if not isinstance(made, LutFormat):
+        raise UsageError(f"format {name!r} ({plugin.value}) has not the members name, filename and write")
+    return made
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,309 @@
+"""The latency predictor: kernels → roofline × trees → sums, with intervals that were checked on graphs it had not seen.
+
+Saving and loading stand in ``predictor_file.py``; what the numbers are worth in ``validation.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..profiler.errors import GateError, UsageError
+from ..profiler.kernels import Kernel
+from .boosting import BoostingSettings, boost
+from .conformal import conformal_radius
+from .features import WORK, feature_matrix, kind_of, work_of
+from .roofline import Roofline, fit_roofline
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Graph = Sequence[Kernel]
+
+#: Fewest graphs from which a predictor is trained: below this the folds of the interval hold one or two graphs each.
+GRAPHS_MIN = 10
+#: Fewest whole networks from which the factor between a sum of kernels and a network is fitted.
+NETWORKS_MIN = 3
+
+
+@dataclass(frozen=True)
+class KernelPrice:
+    """One kernel's share of a prediction.
+
+    Attributes:
+        latency_ms: None when ``source`` is ``unsupported``.
+        source: ``interpolated`` (kind known, every feature inside the range seen), ``predicted`` (outside it: physics
+            extrapolates), or ``unsupported`` (nothing of this kind was measured, or its shapes are unknown).
+    """
+
+    kernel: Kernel
+    latency_ms: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class GraphPrice:
+    """A predicted graph.
+
+    Attributes:
+        lo_ms, hi_ms: the interval; None when too few held-out graphs exist to give one, and for a lower bound.
+        is_lower_bound: a kernel has no price, so the total leaves it out.
+    """
+
+    total_ms: float
+    lo_ms: float | None
+    hi_ms: float | None
+    is_lower_bound: bool
+    kernels: tuple[KernelPrice, ...]
+
+    def coverage(self) -> dict[str, float]:
+        """Share of the predicted latency by source; for ``unsupported``, which has none, the share of kernels."""
+        priced = sum(k.latency_ms for k in self.kernels if k.latency_ms is not None)
+        shares = {
+            source: sum(k.latency_ms for k in self.kernels if k.source == source and k.latency_ms is not None) / priced
+            if priced
+            else 0.0
+            for source in ("measured", "interpolated", "predicted")
+        }
+        shares["unsupported"] = sum(k.source == "unsupported" for k in self.kernels) / max(1, len(self.kernels))
+        return shares
+
+
+class LatencyPredictor:
+    """Predicts the latency of graphs from the kernels they become. scikit-learn manners, without scikit-learn.
+
+    Args:
+        rounds: boosting rounds.
+        learning_rate: shrinkage of each round.
+        leaves: leaves of each tree.
+        folds: folds of the cross-validation that calibrates the intervals, split by whole graph.
+        random_state: seed of folds and of LightGBM; equal seeds give equal models.
+
+    Attributes set by ``fit``: ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each
+    feature by kind), ``scores_`` (absolute log errors on held-out graphs), ``network_scale_`` and ``network_scores_``
+    (None, empty without whole networks), ``held_out_ms_`` (prediction of each training graph by a model that had not
+    seen it).
+    """
+
+    def __init__(
+        self,
+        *,
+        rounds: int = 300,
+        learning_rate: float = 0.05,
+        leaves: int = 8,
+        folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.rounds = rounds
+        self.learning_rate = learning_rate
+        self.leaves = leaves
+        self.folds = folds
+        self.random_state = random_state
+
+    def get_params(self, deep: bool = True) -> dict[str, int | float]:
+        """The constructor's arguments by name."""
+        return {name: getattr(self, name) for name in ("rounds", "learning_rate", "leaves", "folds", "random_state")}
+
+    def set_params(self, **params: int | float) -> LatencyPredictor:
+        """Change constructor arguments; raises UsageError for a name that is none."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise UsageError(f"LatencyPredictor has no parameter {name!r}; it has {', '.join(self.get_params())}")
+            setattr(self, name, value)
+        return self
+
+    def fit(
+        self, graphs: Sequence[Graph], latency_ms: npt.ArrayLike, *, is_network: Sequence[bool] | None = None
+    ) -> LatencyPredictor:
+        """Train on measured graphs.
+
+        Args:
+            graphs: the kernels of each graph (``profiler.kernels.kernels``).
+            latency_ms: shape (graphs,), positive: net latency, without the runtime's call overhead.
+            is_network: marks whole networks. They do not train the kernels (in a network caches are colder) but fit the
+                one factor between a sum of kernels and a network. Those with a kernel that has no price take no part.
+
+        Raises:
+            UsageError: lengths differ, latencies are not positive and finite, fewer than ``GRAPHS_MIN`` graphs, a graph
+                without kernels or with one of unknown shape, or constructor arguments that cannot work.
+        """
+        measured = _floats(latency_ms)
+        network = np.zeros(len(graphs), dtype=bool) if is_network is None else np.asarray(is_network, dtype=bool)
+        self._check(graphs, measured, network)
+        blocks = [graph for graph, whole in zip(graphs, network, strict=True) if not whole]
+        target = measured[~network]
+        self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
+        known = np.isfinite(self.held_out_ms_)
+        self.scores_ = np.sort(np.abs(np.log(self.held_out_ms_[known] / target[known])))
+        self._fit_model(blocks, target)
+        self._fit_network_scale([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
+        return self
+
+    def predict(self, graphs: Sequence[Graph], *, network: bool = False) -> Floats:
+        """Net latency in milliseconds, shape (graphs,).
+
+        Args:
+            network: apply the factor for whole networks, where ``fit`` was given enough of them.
+
+        Raises:
+            UsageError: ``fit`` was not called.
+            GateError: a graph holds a kernel that cannot be priced; ``price`` gives the lower bound instead.
+        """
+        prices = self.price(graphs, network=network)
+        for price in prices:
+            if price.is_lower_bound:
+                missing = sorted({p.kernel.op for p in price.kernels if p.source == "unsupported"})
+                raise GateError(
+                    f"no price for {', '.join(missing)}: nothing of the kind was measured",
+                    remedy="measure a graph that holds it, or take the lower bound from price()",
+                )
+        return np.array([price.total_ms for price in prices], dtype=np.float64)
+
+    def predict_interval(self, graphs: Sequence[Graph], *, alpha: float = 0.1, network: bool = False) -> Floats:
+        """Interval that covers the measured latency with probability ``1 - alpha``, shape (graphs, 2), milliseconds.
+
+        NaN where too few graphs were held out to give one. Split-conformal with cross-validated scores (Vovk, Annals of
+        Mathematics and AI 74, 2015): it holds for graphs like the training graphs; a graph outside their range gets no
+        guarantee, and ``price`` says so by its sources.
+        """
+        prices = self.price(graphs, alpha=alpha, network=network)
+        bounds = [(price.lo_ms, price.hi_ms) for price in prices]
+        return np.array(bounds, dtype=np.float64).reshape(len(prices), 2)
+
+    def price(self, graphs: Sequence[Graph], *, alpha: float = 0.1, network: bool = False) -> list[GraphPrice]:
+        """Price every kernel of every graph, and say where each number comes from.
+
+        Raises:
+            UsageError: ``fit`` was not called, or ``alpha`` does not lie between 0 and 1.
+        """
+        if not hasattr(self, "booster_"):
+            raise UsageError("this predictor knows nothing yet", remedy="call fit() first, or load_predictor()")
+        scale = self.network_scale_ if network and self.network_scale_ is not None else 1.0
+        # The errors of blocks say nothing about a network's: without networks there is no interval for one.
+        scores = self.network_scores_ if network else self.scores_
+        radius = conformal_radius(scores, alpha)
+        kernels = [kernel for graph in graphs for kernel in graph]
+        priced = iter(self._price_kernels(kernels, scale))
+        return [_sum([next(priced) for _ in graph], radius) for graph in graphs]
+
+    def _check(self, graphs: Sequence[Graph], measured: Floats, network: npt.NDArray[np.bool_]) -> None:
+        if measured.shape != (len(graphs),) or network.shape != (len(graphs),):
+            raise UsageError(f"{len(graphs)} graphs, {measured.shape} latencies and {network.shape} marks do not match")
+        if not np.all(np.isfinite(measured) & (measured > 0)):
+            raise UsageError("latencies must be positive and finite: leave out what could not be measured")
+        if min(self.folds, self.leaves) < 2 or self.rounds < 1 or not 0 < self.learning_rate <= 1:
+            raise UsageError(
+                f"no model can be made with {self.get_params()}",
+                remedy="at least 2 folds, 1 round and 2 leaves, and a learning rate above 0 and up to 1",
+            )
+        if not all(len(graph) for graph in graphs):
+            raise UsageError("a graph without kernels has no price to learn: leave it out")
+        least = max(GRAPHS_MIN, self.folds)
+        if (~network).sum() < least:
+            raise UsageError(
+                f"{(~network).sum()} measured graphs are too few to train on; {least} is the least",
+                remedy="measure more: edgecost campaign run --space …",
+            )
+
+    def _cross_validate(self, graphs: Sequence[Graph], latency_ms: Floats) -> tuple[Floats, Ints]:
+        """Predict each graph by a model of the other folds; NaN where the others hold no kernel of its kinds."""
+        order = np.random.default_rng(self.random_state).permutation(len(graphs))
+        fold = np.empty(len(graphs), dtype=np.int64)
+        fold[order] = np.arange(len(graphs)) % self.folds
+        held_out = np.full(len(graphs), np.nan)
+        for number in range(self.folds):
+            inside = np.flatnonzero(fold != number).tolist()
+            outside = np.flatnonzero(fold == number).tolist()
+            model = LatencyPredictor().set_params(**self.get_params())
+            model._fit_model([graphs[i] for i in inside], latency_ms[inside])
+            model.scores_, model.network_scale_, model.network_scores_ = np.zeros(1), None, np.zeros(0)
+            for place, price in zip(outside, model.price([graphs[i] for i in outside]), strict=True):
+                held_out[place] = np.nan if price.is_lower_bound else price.total_ms
+        return held_out, fold
+
+    def _fit_model(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+        kernels = [kernel for graph in graphs for kernel in graph]
+        kinds = [kind_of(kernel) for kernel in kernels]
+        if None in kinds:
+            place = kinds.index(None)
+            raise UsageError(f"a training graph has a kernel of unknown shape: {kernels[place].signature}")
+        names = [kind for kind in kinds if kind is not None]
+        graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
+        work = _work_matrix(kernels)
+        features = feature_matrix(kernels)
+        self.roofline_: Roofline = fit_roofline(names, work, graph, latency_ms)
+        self.kinds_: tuple[str, ...] = self.roofline_.kinds
+        base = self.roofline_.price(names, work)
+        settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
+        self.booster_: lgb.Booster = boost(
+            self._with_kind(names, features), base, graph, latency_ms, settings, self.random_state
+        )
+        self.ranges_: dict[str, Floats] = {
+            kind: np.array([features[rows].min(axis=0), features[rows].max(axis=0)])
+            for kind in self.kinds_
+            for rows in [np.flatnonzero(np.array(names) == kind)]
+        }
+
+    def _fit_network_scale(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+        self.network_scale_: float | None = None
+        self.network_scores_: Floats = np.zeros(0)
+        prices = self.price(graphs)
+        whole = np.array([not price.is_lower_bound for price in prices], dtype=bool)
+        if whole.sum() < NETWORKS_MIN:
+            return
+        ratio = latency_ms[whole] / np.array([price.total_ms for price in prices])[whole]
+        self.network_scale_ = float(np.median(ratio))
+        others = [np.median(np.delete(ratio, place)) for place in range(len(ratio))]
+        self.network_scores_ = np.sort(np.abs(np.log(ratio / np.array(others))))
+
+    def _with_kind(self, kinds: Sequence[str], features: Floats) -> Floats:
+        place = {kind: index for index, kind in enumerate(self.kinds_)}
+        return np.column_stack([[float(place[kind]) for kind in kinds], features])
+
+    def _price_kernels(self, kernels: Sequence[Kernel], scale: float) -> list[KernelPrice]:
+        kinds = [kind_of(kernel) for kernel in kernels]
+        known = [place for place, kind in enumerate(kinds) if kind in self.ranges_]
+        prices = [KernelPrice(kernel, None, "unsupported") for kernel in kernels]
+        if not known:
+            return prices
+        chosen = [kernels[place] for place in known]
+        names = [kind for kind in kinds if kind is not None and kind in self.ranges_]
+        features = feature_matrix(chosen)
+        scores = np.asarray(self.booster_.predict(self._with_kind(names, features), num_threads=1), dtype=np.float64)
+        latency = scale * self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
+        for place, name, row, cost in zip(known, names, features, latency, strict=True):
+            low, high = self.ranges_[name]
+            inside = bool(np.all((row >= low) & (row <= high)))
+            prices[place] = KernelPrice(kernels[place], float(cost), "interpolated" if inside else "predicted")
+        return prices
+
+
+def _floats(values: npt.ArrayLike) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"latencies must be numbers: {error}") from error
+
+
+def _work_matrix(kernels: Sequence[Kernel]) -> Floats:
+    return np.array([work_of(kernel).terms() for kernel in kernels], dtype=np.float64).reshape(len(kernels), len(WORK))
+
+
+def _sum(prices: Sequence[KernelPrice], radius: float) -> GraphPrice:
+    total = float(sum(price.latency_ms for price in prices if price.latency_ms is not None))
+    is_lower_bound = any(price.source == "unsupported" for price in prices)
+    bounded = math.isfinite(radius) and not is_lower_bound
+    return GraphPrice(
+        total_ms=total,
+        lo_ms=total * math.exp(-radius) if bounded else None,
+        hi_ms=total * math.exp(radius) if bounded else None,
+        is_lower_bound=is_lower_bound,
+        kernels=tuple(prices),
+    )

@@ -1,0 +1,137 @@
+"""Predictors on disk: a folder with LightGBM's own text and a JSON that holds the rest. Never a pickle.
+
+``predictor.json`` carries the sha256 of ``booster.txt`` and of its own content, so that a changed byte is found before
+anything is predicted from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..profiler.errors import ArtefactError
+from ..profiler.records import Json, content_hash
+from .features import FEATURES, WORK
+from .files import write_atomically
+from .predictor import LatencyPredictor
+from .roofline import Roofline
+
+FORMAT = "edgecost-predictor"
+#: 1: first. A change of ``FEATURES``, ``WORK`` or of the meaning of a field raises it.
+SCHEMA_VERSION = 1
+_REMEDY = "train it again: edgecost train"
+
+
+def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mapping[str, Json]) -> None:
+    """Write a fitted predictor; the JSON is written last, so a broken write is never taken for a predictor.
+
+    Args:
+        provenance: what it was trained on (device, profile, database, date, metrics), for people.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    text = predictor.booster_.model_to_string()
+    content: dict[str, Json] = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "features": list(FEATURES),
+        "work": list(WORK),
+        "parameters": dict(predictor.get_params()),
+        "roofline_ms_per_unit": {kind: list(row) for kind, row in predictor.roofline_.to_json().items()},
+        "ranges": {kind: bounds.tolist() for kind, bounds in predictor.ranges_.items()},
+        "held_out_log_errors": predictor.scores_.tolist(),
+        "network_scale": predictor.network_scale_,
+        "network_log_errors": predictor.network_scores_.tolist(),
+        "booster_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "provenance": dict(provenance),
+    }
+    described = _text({**content, "content_sha256": content_hash(content)})
+    write_atomically(folder / "booster.txt", text)
+    write_atomically(folder / "predictor.json", described)
+
+
+def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
+    """Read a predictor and its provenance.
+
+    Raises:
+        ArtefactError: missing, truncated, changed, or written with a newer schema.
+    """
+    import lightgbm as lgb
+
+    content = _read_content(folder)
+    text = _read(folder / "booster.txt")
+    if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
+        raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
+    predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
+    predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]))
+    predictor.kinds_ = predictor.roofline_.kinds
+    predictor.ranges_ = {kind: np.array(rows, dtype=np.float64) for kind, rows in _table(content["ranges"]).items()}
+    predictor.scores_ = np.array(content["held_out_log_errors"], dtype=np.float64)
+    scale = content["network_scale"]
+    predictor.network_scale_ = float(scale) if isinstance(scale, int | float) else None
+    predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
+    predictor.booster_ = lgb.Booster(model_str=text)
+    provenance = content["provenance"]
+    return predictor, provenance if isinstance(provenance, dict) else {}
+
+
+def _read_content(folder: Path) -> dict[str, Json]:
+    path = folder / "predictor.json"
+    text = _read(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"{path} is not complete JSON: {error}", remedy=_REMEDY) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ArtefactError(f"{path} is not a predictor of edgecost", remedy=_REMEDY)
+    version = content.get("schema_version")
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise ArtefactError(
+            f"{path} has schema version {version!r}; this edgecost reads up to {SCHEMA_VERSION}",
+            remedy="upgrade edgecost, or train it again: edgecost train",
+        )
+    if not _is_as_written(content, text):
+        raise ArtefactError(f"{path} was changed after it was written", remedy=_REMEDY)
+    if content["features"] != list(FEATURES) or content["work"] != list(WORK):
+        raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
+    return content
+
+
+def _is_as_written(content: dict[str, Json], text: str) -> bool:
+    """Every byte: the hash covers the content, and writing it again covers blanks, order and doubled keys."""
+    hashed = {name: value for name, value in content.items() if name != "content_sha256"}
+    try:
+        return content.get("content_sha256") == content_hash(hashed) and _text(content) == text
+    except ValueError:  # 1e999 is JSON, and infinite
+        return False
+
+
+def _text(content: Mapping[str, Json]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def _read(path: Path) -> str:
+    try:
+        # As bytes: reading as text would take a changed line ending for the old one.
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} is not there", remedy=_REMEDY) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path} cannot be read: {error}", remedy=_REMEDY) from error
+
+
+def _table(value: Json) -> dict[str, list[Json]]:
+    if not isinstance(value, dict):
+        raise ArtefactError("a table of the predictor is missing", remedy=_REMEDY)
+    return {kind: rows for kind, rows in value.items() if isinstance(rows, list)}
+
+
+def _numbers(value: Json) -> dict[str, int | float]:
+    if not isinstance(value, dict):
+        raise ArtefactError("the parameters of the predictor are missing", remedy=_REMEDY)
+    return {name: number for name, number in value.items() if isinstance(number, int | float)}

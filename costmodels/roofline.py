@@ -1,0 +1,82 @@
+"""The physics under the predictor: per kind of kernel a call, a cost per FLOP and a cost per byte, none below zero.
+
+Fitted on sums: a measured graph is the sum of its kernels, and a linear model of kernels is a linear model of graphs,
+so no kernel has to be measured alone. LightGBM learns what this leaves (``predictor.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from ..profiler.records import Json
+from .features import WORK
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Weight of the ridge term, relative to columns of norm 1: settles directions that the data do not, and no more.
+_RIDGE = 1e-3
+#: Smallest price of a kernel, 1 ns: a kind whose coefficients all vanish still has a logarithm.
+_FLOOR_MS = 1e-6
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Milliseconds per unit of each work term (columns ``WORK``) for each kind of kernel."""
+
+    kinds: tuple[str, ...]
+    coefficients: Floats
+
+    def price(self, kinds: Sequence[str], work: Floats) -> Floats:
+        """Milliseconds of each kernel; ``work`` has shape (kernels, len(WORK)).
+
+        Raises:
+            KeyError: a kind that was not fitted.
+        """
+        place = {kind: index for index, kind in enumerate(self.kinds)}
+        rows = self.coefficients[[place[kind] for kind in kinds]].reshape(len(kinds), len(WORK))
+        prices: Floats = np.maximum(np.einsum("kw,kw->k", rows, work), _FLOOR_MS)
+        return prices
+
+    def to_json(self) -> dict[str, list[float]]:
+        return {kind: row.tolist() for kind, row in zip(self.kinds, self.coefficients, strict=True)}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Sequence[Json]]) -> Roofline:
+        rows = np.array(list(table.values()), dtype=np.float64).reshape(len(table), len(WORK))
+        return cls(tuple(table), rows)
+
+
+def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Floats) -> Roofline:
+    """Non-negative least squares on relative errors (Lawson & Hanson, Solving Least Squares Problems, ch. 23).
+
+    Relative errors favour prices that are too low; so the result is scaled until half of the graphs are above it.
+
+    Args:
+        kinds: kind of each kernel.
+        work: shape (kernels, len(WORK)).
+        graph: which graph each kernel belongs to, 0 … graphs - 1.
+        latency_ms: shape (graphs,), positive.
+    """
+    names = tuple(sorted(set(kinds)))
+    place = {kind: index for index, kind in enumerate(names)}
+    design = np.zeros((len(latency_ms), len(names), len(WORK)))
+    np.add.at(design, (graph, np.array([place[kind] for kind in kinds])), work)
+    relative = design.reshape(len(latency_ms), -1) / latency_ms[:, None]
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    ridge = np.eye(relative.shape[1]) * _RIDGE
+    solution, _ = nnls(
+        np.vstack([relative / scale, ridge]), np.concatenate([np.ones(len(latency_ms)), np.zeros(len(ridge))])
+    )
+    coefficients = solution / scale
+    share = relative @ coefficients
+    priced = share > 0
+    if priced.any():
+        coefficients = coefficients / np.median(share[priced])
+    return Roofline(names, coefficients.reshape(len(names), len(WORK)))

@@ -1,0 +1,89 @@
+"""What predictions are worth: accuracy on graphs that were held out, beside the repeatability floor and a naive
+baseline.
+
+No predictor can agree with a measurement better than a second measurement does; so the floor stands beside every
+accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from ..profiler.kernels import Kernel
+from .dataset import Sample
+from .features import work_of
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Agreement of predicted with measured latencies; shares between 0 and 1, errors in per cent of the measured value.
+
+    ``spearman`` is None for fewer than three graphs, and where one side has no ranking because all values are equal.
+    """
+
+    n: int
+    mape_percent: float
+    worst_percent: float
+    within_2: float
+    within_5: float
+    within_10: float
+    spearman: float | None
+
+
+def accuracy(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> Accuracy | None:
+    """Compare; None when there is nothing to compare. Graphs whose prediction is NaN count as misses of every band."""
+    guess, truth = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+    if not len(truth):
+        return None
+    error = np.abs(guess / truth - 1.0)
+    known = np.isfinite(error)
+    if not known.any():
+        return None
+    return Accuracy(
+        n=len(truth),
+        mape_percent=float(error[known].mean() * 100),
+        worst_percent=float(error[known].max() * 100),
+        within_2=float((error <= 0.02).mean()),
+        within_5=float((error <= 0.05).mean()),
+        within_10=float((error <= 0.10).mean()),
+        spearman=_spearman(guess[known], truth[known]),
+    )
+
+
+def _spearman(guess: Floats, truth: Floats) -> float | None:
+    if len(truth) < 3 or not np.ptp(guess) or not np.ptp(truth):
+        return None
+    return float(spearmanr(guess, truth).statistic)
+
+
+def repeatability(samples: Sequence[Sample]) -> Accuracy | None:
+    """Agreement of each graph's second session with its first: both are fresh processes. None where none repeats."""
+    pairs = [sample.sessions_ms[:2] for sample in samples if len(sample.sessions_ms) > 1]
+    return accuracy([second for _, second in pairs], [first for first, _ in pairs])
+
+
+def repeatability_radius(samples: Sequence[Sample], quantile: float = 0.9) -> float | None:
+    """Relative difference between two sessions that this share of graphs stays within; None without repetitions."""
+    pairs = [sample.sessions_ms[:2] for sample in samples if len(sample.sessions_ms) > 1]
+    if not pairs:
+        return None
+    return float(np.quantile([abs(second / first - 1.0) for first, second in pairs], quantile, method="higher"))
+
+
+def flops_baseline(graphs: Sequence[Sequence[Kernel]], latency_ms: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+    """What FLOPs alone predict: a line fitted to relative errors on the other folds, shape (graphs,), milliseconds."""
+    mega_flops = np.array([sum(work_of(kernel).mega_flops for kernel in graph) for graph in graphs])
+    design = np.column_stack([np.ones(len(graphs)), mega_flops])
+    guess = np.empty(len(graphs))
+    for number in np.unique(fold):
+        inside, outside = fold != number, fold == number
+        line, *_ = np.linalg.lstsq(design[inside] / latency_ms[inside, None], np.ones(inside.sum()), rcond=None)
+        guess[outside] = design[outside] @ line
+    return guess

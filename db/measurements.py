@@ -1,0 +1,143 @@
+"""Records measurements exactly once and reads them back exactly. None is ever changed; ``retract`` adds a row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, insert, select
+
+from ..profiler.errors import UsageError
+from ..profiler.records import Latency, Measurement, Status
+from . import schema
+from .campaigns import close_attempt
+from .codec import CODEC, decode_visits, encode_visits
+from .connect import insert_missing, now, stamp
+
+#: Hashes in one statement; SQLite before 3.32 takes 999 parameters.
+_CHUNK = 500
+_TEXTS = (
+    *("measurement_id", "graph_hash", "profile_hash", "environment_hash", "device_identity", "session", "protocol"),
+    *("purpose", "message", "started_at", "finished_at"),
+)
+#: Field of ``Latency`` → column.
+_LATENCY = {field.name: f"latency_{field.name}" for field in fields(Latency)}
+_USABLE = tuple(status.value for status in Status if status.has_latency)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which measurements to read; None does not restrict. Fields as in ``Store.measurements``."""
+
+    device_identity: str | None = None
+    profile_hash: str | None = None
+    graph_hashes: Collection[str] | None = None
+    purposes: Collection[str] | None = None
+    usable_only: bool = True
+    with_visits: bool = False
+
+
+def record(connection: Connection, measurement: Measurement, job_id: int | None, lease_token: str | None) -> bool:
+    """Measurement, raw visits, state of the job, end of its spool: all or nothing. False when it was there already."""
+    table = schema.measurement
+    statement = insert_missing(table, connection).values(_row(connection, measurement, job_id))
+    added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
+    if added and measurement.visits:
+        connection.execute(
+            insert(schema.measurement_raw),
+            {
+                "measurement_id": measurement.measurement_id,
+                "kind": "visits",
+                "codec": CODEC,
+                "payload": encode_visits(measurement.visits),
+            },
+        )
+    if added and job_id is not None:
+        close_attempt(connection, job_id, measurement.status, lease_token)
+    spool = schema.visit_spool
+    connection.execute(delete(spool).where(spool.c.measurement_id == measurement.measurement_id))
+    return added
+
+
+def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
+    """The measurements that are wanted, oldest first."""
+    found = [
+        _measurement(row, wanted.with_visits)
+        for statement in _statements(wanted)
+        for row in connection.execute(statement).mappings()
+    ]
+    return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
+
+
+def retract(connection: Connection, measurement_id: str, author: str, reason: str) -> None:
+    """Say that a measurement is not to be used.
+
+    Raises:
+        UsageError: no measurement has this id.
+    """
+    table = schema.measurement
+    known = select(table.c.measurement_id).where(table.c.measurement_id == measurement_id)
+    if connection.execute(known).first() is None:
+        raise UsageError(f"There is no measurement {measurement_id}.")
+    connection.execute(
+        insert(schema.annotation),
+        {
+            "measurement_id": measurement_id,
+            "author": author,
+            "verdict": "retract",
+            "reason": reason,
+            "created_at": stamp(now(connection)),
+        },
+    )
+
+
+def _row(connection: Connection, measurement: Measurement, job_id: int | None) -> dict[str, object]:
+    row: dict[str, object] = {name: getattr(measurement, name) for name in _TEXTS}
+    row |= {
+        "job_id": job_id,
+        "status": measurement.status.value,
+        "recorded_at": stamp(now(connection)),
+        "overhead_ms": measurement.overhead_ms,
+        "all_visits": len(measurement.visits),
+        "rejected_visits": measurement.rejected_visits,
+    }
+    if measurement.latency is not None:
+        row |= {column: getattr(measurement.latency, name) for name, column in _LATENCY.items()}
+    return row
+
+
+def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
+    table, raw, annotation = schema.measurement, schema.measurement_raw, schema.annotation
+    statement: Select[tuple[object, ...]] = select(table)
+    if wanted.with_visits:
+        visits = and_(raw.c.measurement_id == table.c.measurement_id, raw.c.kind == "visits")
+        statement = select(table, raw.c.payload).outerjoin_from(table, raw, visits)
+    if wanted.device_identity is not None:
+        statement = statement.where(table.c.device_identity == wanted.device_identity)
+    if wanted.profile_hash is not None:
+        statement = statement.where(table.c.profile_hash == wanted.profile_hash)
+    if wanted.purposes is not None:
+        statement = statement.where(table.c.purpose.in_(sorted(set(wanted.purposes))))
+    if wanted.usable_only:
+        retracted = and_(annotation.c.measurement_id == table.c.measurement_id, annotation.c.verdict == "retract")
+        statement = statement.where(table.c.status.in_(_USABLE), ~exists().where(retracted))
+    if wanted.graph_hashes is None:
+        yield statement
+        return
+    hashes = sorted(set(wanted.graph_hashes))
+    for start in range(0, len(hashes), _CHUNK):
+        yield statement.where(table.c.graph_hash.in_(hashes[start : start + _CHUNK]))
+
+
+def _measurement(row: RowMapping, with_visits: bool) -> Measurement:
+    latency = None
+    if row["latency_visits"] is not None:
+        latency = Latency(**{name: row[column] for name, column in _LATENCY.items()})
+    payload: bytes | None = row["payload"] if with_visits else None
+    return Measurement(
+        **{name: row[name] for name in _TEXTS},
+        status=Status(row["status"]),
+        latency=latency,
+        overhead_ms=row["overhead_ms"],
+        visits=() if payload is None else decode_visits(payload),
+    )

@@ -1,0 +1,85 @@
+"""The records of the store itself: campaigns, jobs, spooled visits, counts. Frozen; no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..profiler.records import Visit
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A measurement to be made.
+
+    Attributes:
+        purpose: as in ``Measurement``: ``cell``, ``panel``, ``network``, ``kernel`` or ``profile``.
+        label: for people, or the key of the LUT cell that it fills.
+        priority: higher goes first.
+        dedupe_key: two jobs with the same key are one job, in the whole store.
+    """
+
+    graph_hash: str
+    purpose: str
+    label: str
+    priority: int
+    dedupe_key: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in somebody's hands. ``attempts`` counts the failed ones before this; ``lease_token`` names this lease."""
+
+    id: int
+    graph_hash: str
+    purpose: str
+    label: str
+    attempts: int
+    lease_token: str | None
+
+
+@dataclass(frozen=True)
+class SpooledVisit:
+    """A visit put aside before its measurement is complete, so that a power cut costs one visit, not the session."""
+
+    job_id: int
+    measurement_id: str
+    visit: Visit
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What a dead owner left behind: the visits of one measurement, in the order of session and ordinal."""
+
+    job: Job
+    measurement_id: str
+    visits: tuple[Visit, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """A campaign and how many of its jobs stand in each state; every state is named, also those with 0 jobs."""
+
+    id: int
+    name: str
+    space: str
+    created_at: str
+    jobs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """Rows by table, size and schema. ``size_bytes`` is the SQLite file with its log, or the PostgreSQL database."""
+
+    devices: int
+    environments: int
+    profiles: int
+    workloads: int
+    campaigns: int
+    jobs: int
+    measurements: int
+    annotations: int
+    spooled_visits: int
+    size_bytes: int
+    schema_revision: str
+    dialect: str

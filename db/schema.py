@@ -1,0 +1,185 @@
+"""The tables of the store, as SQLAlchemy Core metadata. ``migrations/`` makes them; a test compares the two.
+
+Units stand in column names. Hashes are sha256 in hexadecimal. Timestamps are ISO-8601 text in UTC: the same text
+comes back from both engines. JSON is ``json``, not ``jsonb``, which turns 1e16 into an integer and so breaks hashes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+#: Every revision that this version can read and lift, oldest first; the last one is the head.
+REVISIONS = ("edgecost_0001",)
+HEAD = REVISIONS[-1]
+
+#: What a job can be in.
+JOB_STATES = ("pending", "leased", "done", "failed")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+#: SQLite counts rows only in a column of the exact type INTEGER.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+device = Table(
+    "device",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("first_seen", Text, nullable=False),
+)
+
+environment = Table(
+    "environment",
+    metadata,
+    Column("environment_hash", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+runtime_profile = Table(
+    "runtime_profile",
+    metadata,
+    Column("profile_hash", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+workload = Table(
+    "workload",
+    metadata,
+    Column("graph_hash", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("skeleton_zlib", LargeBinary, nullable=False),
+    Column("weights", JSON, nullable=False),
+    Column("path", Text, nullable=False),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("space", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Text, nullable=False),
+    UniqueConstraint("name"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("campaign_id", _RowId, ForeignKey(campaign.c.id), nullable=False),
+    Column("graph_hash", Text, ForeignKey(workload.c.graph_hash), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_token", Text),
+    Column("lease_until", Text),
+    Column("dedupe_key", Text, nullable=False),
+    UniqueConstraint("dedupe_key"),
+    CheckConstraint("state IN ('pending', 'leased', 'done', 'failed')", name="state"),
+    CheckConstraint("(state = 'leased') = (lease_owner IS NOT NULL)", name="lease"),
+)
+Index(None, job.c.campaign_id, job.c.state, job.c.priority)
+Index(None, job.c.lease_owner)
+
+#: One attempt. ``latency_*`` are all NULL when the attempt has no latency; triggers refuse UPDATE and DELETE.
+measurement = Table(
+    "measurement",
+    metadata,
+    Column("measurement_id", Text, primary_key=True),
+    Column("job_id", _RowId, ForeignKey(job.c.id)),
+    Column("graph_hash", Text, ForeignKey(workload.c.graph_hash), nullable=False),
+    Column("profile_hash", Text, ForeignKey(runtime_profile.c.profile_hash), nullable=False),
+    Column("environment_hash", Text, ForeignKey(environment.c.environment_hash), nullable=False),
+    Column("device_identity", Text, ForeignKey(device.c.identity), nullable=False),
+    Column("session", Text, nullable=False),
+    Column("protocol", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("latency_median_ms", Double),
+    Column("latency_lo_ms", Double),
+    Column("latency_hi_ms", Double),
+    Column("latency_min_ms", Double),
+    Column("latency_quartile_ms", Double),
+    Column("latency_mean_ms", Double),
+    Column("latency_p90_ms", Double),
+    Column("latency_p99_ms", Double),
+    Column("latency_mad_ms", Double),
+    Column("latency_visits", Integer),
+    Column("latency_runs", Integer),
+    Column("overhead_ms", Double),
+    Column("all_visits", Integer, nullable=False),
+    Column("rejected_visits", Integer, nullable=False),
+    CheckConstraint("(latency_median_ms IS NULL) = (latency_visits IS NULL)", name="latency"),
+)
+Index(None, measurement.c.profile_hash, measurement.c.graph_hash)
+Index(None, measurement.c.device_identity, measurement.c.started_at)
+Index(None, measurement.c.graph_hash)
+
+#: Traces of a measurement, one row each; ``codec`` names how ``payload`` is written (``codec.py``).
+measurement_raw = Table(
+    "measurement_raw",
+    metadata,
+    Column("measurement_id", Text, ForeignKey(measurement.c.measurement_id), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("codec", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+#: What people say about a measurement afterwards. A retracted one is never read as a result again.
+annotation = Table(
+    "annotation",
+    metadata,
+    Column("id", _RowId, primary_key=True),
+    Column("measurement_id", Text, ForeignKey(measurement.c.measurement_id), nullable=False),
+    Column("author", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    CheckConstraint("verdict IN ('retract', 'note')", name="verdict"),
+)
+Index(None, annotation.c.measurement_id)
+
+#: Visits of measurements that are not complete; gone once the measurement is recorded.
+visit_spool = Table(
+    "visit_spool",
+    metadata,
+    Column("measurement_id", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", _RowId, ForeignKey(job.c.id), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+Index(None, visit_spool.c.job_id)

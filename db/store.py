@@ -1,0 +1,197 @@
+"""The one door to the store: each method is one transaction. The statements are in the modules beside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..profiler.records import Device, Environment, Json, Measurement, RuntimeProfile
+from . import campaigns, measurements, workloads
+from .connect import Database, resolve_url
+from .counts import counts
+from .records import CampaignSummary, Interrupted, Job, NewJob, SpooledVisit, StoreCounts
+from .upgrade import bring_to_head
+
+if TYPE_CHECKING:
+    from ..profiler.workload import Workload
+
+
+class Store:
+    """An open database at the current schema; safe to share between threads, not across ``fork``.
+
+    Every method raises ``StoreError``, or the subclass with the fitting remedy, when the database fails; nothing of
+    that call is kept then.
+    """
+
+    def __init__(self, url: str | os.PathLike[str] | None = None) -> None:
+        """Open, create or lift a database.
+
+        Args:
+            url: ``postgresql://…``, ``sqlite:///…`` or a path; None is ``$EDGECOST_DB``, then a file in the user's data
+                directory.
+
+        Raises:
+            UsageError: another kind of database.
+            StoreError: it cannot be opened, is something else, or was written by a newer edgecost.
+        """
+        self._database = Database(resolve_url(url))
+        try:
+            bring_to_head(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where this is, without the password."""
+        return self._database.label
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What measurements refer to: stored once by identity, the first stays.
+
+    def put_device(self, device: Device) -> None:
+        with self._database.write() as connection:
+            workloads.put_device(connection, device)
+
+    def put_environment(self, environment: Environment) -> None:
+        with self._database.write() as connection:
+            workloads.put_environment(connection, environment)
+
+    def put_profile(self, profile: RuntimeProfile) -> None:
+        with self._database.write() as connection:
+            workloads.put_profile(connection, profile)
+
+    def put_workload(self, workload: Workload) -> None:
+        with self._database.write() as connection:
+            workloads.put_workload(connection, workload)
+
+    def workload(self, graph_hash: str) -> Workload | None:
+        with self._database.read() as connection:
+            return workloads.workload(connection, graph_hash)
+
+    def profile(self, profile_hash: str) -> RuntimeProfile | None:
+        with self._database.read() as connection:
+            return workloads.profile(connection, profile_hash)
+
+    def environment(self, environment_hash: str) -> Environment | None:
+        with self._database.read() as connection:
+            return workloads.environment(connection, environment_hash)
+
+    def devices(self) -> list[Device]:
+        """By name."""
+        with self._database.read() as connection:
+            return workloads.devices(connection)
+
+    # Measurements.
+
+    def record(self, measurement: Measurement, job_id: int | None = None, *, lease_token: str | None = None) -> bool:
+        """Store one attempt with its raw visits, move its job on and end its spool. False when it was recorded before.
+
+        The device, environment, profile and workload must have been put. A latency makes the job done; anything else
+        counts as a failed attempt, except ``INTERRUPTED``, and gives the job back until it has failed too often.
+
+        Args:
+            lease_token: change an unfinished job only while it is held under this lease.
+        """
+        with self._database.write() as connection:
+            return measurements.record(connection, measurement, job_id, lease_token)
+
+    def measurements(
+        self,
+        *,
+        device_identity: str | None = None,
+        profile_hash: str | None = None,
+        graph_hashes: Collection[str] | None = None,
+        purposes: Collection[str] | None = None,
+        usable_only: bool = True,
+        with_visits: bool = False,
+    ) -> list[Measurement]:
+        """Measurements, oldest first; None does not restrict, an empty collection matches nothing.
+
+        Args:
+            usable_only: leave out those without a latency and those retracted.
+            with_visits: read the raw visits too; else ``visits`` is empty.
+        """
+        wanted = measurements.Wanted(device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits)
+        with self._database.read() as connection:
+            return measurements.read(connection, wanted)
+
+    def retract(self, measurement_id: str, author: str, reason: str) -> None:
+        """Say that a measurement is not to be used; it stays, beside the reason.
+
+        Raises:
+            UsageError: no measurement has this id.
+        """
+        with self._database.write() as connection:
+            measurements.retract(connection, measurement_id, author, reason)
+
+    # Campaigns and their jobs.
+
+    def open_campaign(self, name: str, space: str, settings: Mapping[str, Json]) -> int:
+        """The id of the campaign with this name, made when there is none; what was stored first stays."""
+        with self._database.write() as connection:
+            return campaigns.open_campaign(connection, name, space, settings)
+
+    def add_jobs(self, campaign_id: int, jobs: Sequence[NewJob]) -> int:
+        """Add the jobs whose ``dedupe_key`` is new in the store; their number. The workloads must have been put."""
+        with self._database.write() as connection:
+            return campaigns.add_jobs(connection, campaign_id, jobs)
+
+    def lease_jobs(self, campaign_id: int, owner: str, limit: int, lease_s: float) -> list[Job]:
+        """Take up to ``limit`` free jobs of the highest priority there is, oldest first.
+
+        A job is free when it is pending, or when its lease ran out.
+        """
+        with self._database.write() as connection:
+            return campaigns.lease_jobs(connection, campaign_id, owner, limit, lease_s)
+
+    def extend_leases(self, owner: str, lease_s: float) -> int:
+        """Let the leases of ``owner`` run ``lease_s`` seconds from now; their number; fewer: some were lost."""
+        with self._database.write() as connection:
+            return campaigns.extend_leases(connection, owner, lease_s)
+
+    def release_leases(self, owner: str) -> int:
+        """Give back the unfinished jobs of ``owner``; their number."""
+        with self._database.write() as connection:
+            return campaigns.release_leases(connection, owner)
+
+    def spool_visits(self, rows: Sequence[SpooledVisit]) -> None:
+        """Put visits aside until their measurement is recorded."""
+        with self._database.write() as connection:
+            campaigns.spool_visits(connection, rows)
+
+    def recover_spool(self, campaign_id: int, *, is_alive: Callable[[str], bool]) -> list[Interrupted]:
+        """What dead owners left, to be recorded by the caller; their leases are given back.
+
+        Record each with ``lease_token=interrupted.job.lease_token``: another owner may hold the job by then.
+
+        Args:
+            is_alive: whether the owner of a lease still runs; asked once per owner, outside any transaction.
+        """
+        with self._database.read() as connection:
+            owners = campaigns.owners(connection, campaign_id)
+        dead = [owner for owner in owners if not is_alive(owner)]
+        with self._database.write() as connection:
+            return campaigns.recover_spool(connection, campaign_id, dead)
+
+    def campaigns(self) -> list[CampaignSummary]:
+        """All campaigns with their jobs by state, oldest first."""
+        with self._database.read() as connection:
+            return campaigns.summaries(connection)
+
+    def counts(self) -> StoreCounts:
+        """Rows by table, size in bytes, schema and engine."""
+        with self._database.read() as connection:
+            return counts(connection, self._database)

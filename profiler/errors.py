@@ -1,0 +1,122 @@
+"""The error tree: one class per remedy, each with the exit code that the command line gives for it.
+
+::
+
+    EdgecostError                 1   anything that failed
+    ├── UsageError                2   a request that makes no sense
+    ├── UnstableMeasurement       3   measured, but the interval stayed too wide
+    ├── RunnerError               4   the runner could not be started or spoke nonsense
+    ├── GateError                 5   a check that was asked for is not met (``--strict``, an incomplete LUT)
+    ├── ModelError                6   the ONNX file cannot be used
+    │   ├── BrokenModel
+    │   ├── DynamicShape
+    │   ├── ExternalDataMissing
+    │   └── UnsupportedOperator
+    ├── StoreError                7   the database cannot be used
+    │   ├── NotADatabase
+    │   ├── StoreUnwritable
+    │   ├── StoreBusy
+    │   └── SchemaMismatch
+    ├── ArtefactError             8   a predictor or LUT file is refused
+    ├── MissingPackage            9   an optional package is not installed
+    └── OutputError              10   a file or folder cannot be written
+"""
+
+from __future__ import annotations
+
+
+class EdgecostError(Exception):
+    """Something failed."""
+
+    exit_code = 1
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        self.message = message or (type(self).__doc__ or "").splitlines()[0]
+        self.remedy = remedy
+        super().__init__(f"{self.message}\n{remedy}" if remedy else self.message)
+
+
+class UsageError(EdgecostError):
+    """The request makes no sense."""
+
+    exit_code = 2
+
+
+class UnstableMeasurement(EdgecostError):
+    """The measurement did not settle within its limits."""
+
+    exit_code = 3
+
+
+class RunnerError(EdgecostError):
+    """The runner process could not be started."""
+
+    exit_code = 4
+
+
+class GateError(EdgecostError):
+    """A check that was asked for is not met."""
+
+    exit_code = 5
+
+
+class ModelError(EdgecostError):
+    """The ONNX model cannot be used."""
+
+    exit_code = 6
+
+
+class BrokenModel(ModelError):
+    """The file is not a complete ONNX model."""
+
+
+class DynamicShape(ModelError):
+    """The model has inputs without a concrete shape."""
+
+
+class ExternalDataMissing(ModelError):
+    """The model keeps weights in a file that is not there."""
+
+
+class UnsupportedOperator(ModelError):
+    """The runtime has no kernel for an operator of the model."""
+
+
+class StoreError(EdgecostError):
+    """The database cannot be used."""
+
+    exit_code = 7
+
+
+class NotADatabase(StoreError):
+    """The file is not an edgecost database."""
+
+
+class StoreUnwritable(StoreError):
+    """The database cannot be written."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the database."""
+
+
+class SchemaMismatch(StoreError):
+    """The database was written by another version of edgecost."""
+
+
+class ArtefactError(EdgecostError):
+    """A predictor or LUT file is refused."""
+
+    exit_code = 8
+
+
+class MissingPackage(EdgecostError):
+    """An optional package is not installed."""
+
+    exit_code = 9
+
+
+class OutputError(EdgecostError):
+    """A file or folder cannot be written."""
+
+    exit_code = 10

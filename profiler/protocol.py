@@ -1,0 +1,143 @@
+"""The measuring protocol as named constants with their reasons, and the rules that accept, reject and stop.
+
+The evidence for each number was gathered on a shared two-core virtual machine with random neighbours, on kernels from
+5 µs to 3 ms; ``docs/explain/protocol.md`` retells it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .records import Visit
+from .statistics import median_interval
+
+#: Changes when any rule below changes what a number means; stored with each measurement.
+PROTOCOL = "edgecost-1"
+
+#: Sessions that are interleaved in one runner: enough for a visit's neighbours to be random, few enough to stay in
+#: memory.
+GROUP_SIZE = 32
+#: First runs allocate, page in and settle the branch predictors; by 2 ms both small and large kernels are steady.
+WARMUP_RUNS_MIN = 3
+WARMUP_RUNS_MAX = 10
+WARMUP_NS = 2_000_000
+#: The neighbour's data fill the caches; without two discarded runs whole networks read up to two thirds too high.
+DISCARDS = 2
+#: Timed runs of a visit: about this long, so that a scheduler slice rarely ends inside it, but never fewer than 3.
+VISIT_NS = 1_500_000
+RUNS_MIN = 3
+RUNS_MAX = 30
+#: The first products after a visit find cold caches; the smallest of a few is the machine's state, not the neighbour's.
+CANARY_RUNS = 6
+#: A canary this much above the session's quiet level means preemption, a lower clock or a busy neighbour.
+CANARY_LIMIT = 1.15
+#: The canary's quiet level: a low percentile is what the machine does undisturbed, the minimum would be a lucky draw.
+CANARY_PERCENTILE = 20
+#: Wall above CPU time by this factor: the thread was off the CPU during the run. Only for one thread on a CPU.
+DUAL_CLOCK_LIMIT = 1.03
+#: Below this a run is too short for the CPU clock's own cost (0.7 µs) and a context switch decides instead.
+DUAL_CLOCK_MIN_NS = 200_000
+#: With this many short runs the median shrugs off the one that an involuntary context switch hit.
+SWITCH_TOLERANT_RUNS = 10
+#: Fewest valid visits from which a median's 95 % order-statistic interval exists at all.
+VISITS_MIN = 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure.
+
+    Attributes:
+        target: stop at this relative half-width of the 95 % interval of the median.
+        visits_min: valid visits before stopping is considered; with fewer, loading would take as long as measuring.
+        visits_max: valid visits after which a workload is stored ``unconverged``.
+        rounds_max: visits, rejected ones included, after which it is stored as it is: a machine that is busy all the
+        time
+            should not be measured for ever.
+        group_max_s: seconds after which a group is stored as it is.
+        visit_timeout_s: a visit or load that takes longer is a hang; the runner is killed.
+        memory_limit_bytes: address space of the runner; None leaves it to the operating system.
+    """
+
+    target: float = 0.02
+    visits_min: int = 20
+    visits_max: int = 40
+    rounds_max: int = 120
+    group_max_s: float = 120.0
+    visit_timeout_s: float = 60.0
+    memory_limit_bytes: int | None = None
+    seed: int = 0
+
+
+def runner_rules() -> dict[str, int]:
+    """The part of the protocol that the runner carries out."""
+    return {
+        "warmup_runs_min": WARMUP_RUNS_MIN,
+        "warmup_runs_max": WARMUP_RUNS_MAX,
+        "warmup_ns": WARMUP_NS,
+        "discards": DISCARDS,
+        "visit_ns": VISIT_NS,
+        "runs_min": RUNS_MIN,
+        "runs_max": RUNS_MAX,
+        "canary_runs": CANARY_RUNS,
+    }
+
+
+def judge_visit(
+    ordinal: int,
+    session: str,
+    wall_ns: Sequence[int],
+    cpu_ns: Sequence[int],
+    canary_ns: tuple[int, int],
+    switches: int,
+    *,
+    canary_baseline_ns: float,
+    single_thread: bool,
+) -> Visit:
+    """Accept or reject one visit by cause; a rejected visit keeps its samples and says why."""
+    kept = list(wall_ns)
+    reason = ""
+    if max(canary_ns) > CANARY_LIMIT * canary_baseline_ns:
+        reason = "canary"
+    elif single_thread and statistics.median(wall_ns) >= DUAL_CLOCK_MIN_NS:
+        kept = [wall for wall, cpu in zip(wall_ns, cpu_ns, strict=True) if wall <= DUAL_CLOCK_LIMIT * cpu]
+        reason = "" if kept else "preempted"
+    elif single_thread and switches and len(wall_ns) < SWITCH_TOLERANT_RUNS:
+        reason = "context_switch"
+    return Visit(
+        ordinal=ordinal,
+        session=session,
+        wall_ns=tuple(wall_ns),
+        cpu_ns=tuple(cpu_ns),
+        canary_ns=canary_ns,
+        switches=switches,
+        reject_reason=reason,
+        value_ns=None if reason else float(statistics.median(kept)),
+    )
+
+
+def has_converged(visits: Sequence[Visit], settings: Settings) -> bool:
+    """Whether the median of the valid visits is known to the target."""
+    values = [visit.value_ns for visit in visits if visit.value_ns is not None]
+    if len(values) < settings.visits_min:
+        return False
+    lo, hi = median_interval(values)
+    return (hi - lo) / 2 <= settings.target * statistics.median(values)
+
+
+def is_exhausted(visits: Sequence[Visit], settings: Settings) -> bool:
+    """Whether more visits are not worth their time."""
+    valid = sum(1 for visit in visits if visit.value_ns is not None)
+    return valid >= settings.visits_max or len(visits) >= settings.rounds_max
+
+
+def canary_baseline(canaries_ns: Sequence[int]) -> float:
+    """The canary's quiet level in this session; infinite (nothing is rejected) before there is one."""
+    if not canaries_ns:
+        return math.inf
+    return float(np.percentile(np.asarray(canaries_ns), CANARY_PERCENTILE))

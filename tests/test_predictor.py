@@ -1,0 +1,270 @@
+"""The predictor against a law that is known: what it learns, what its intervals cover, what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from edgecost.costmodels.predictor import GRAPHS_MIN, LatencyPredictor
+from edgecost.profiler.errors import GateError, UsageError
+from edgecost.profiler.kernels import Kernel
+
+Graphs = list[tuple[Kernel, ...]]
+TRAINED = 100
+STRANGER = Kernel("Mystery", ((1, 8),), (), ((1, 8),))
+SHAPELESS = Kernel("Add", ((1, 8), None), (), ((1, 8),))
+
+
+@pytest.fixture(scope="module")
+def fitted(cell_graphs, law) -> LatencyPredictor:
+    graphs = cell_graphs[:TRAINED]
+    return LatencyPredictor().fit(graphs, law.measured_ms(graphs, seed=1))
+
+
+@pytest.fixture(scope="module")
+def fresh(cell_graphs) -> Graphs:
+    return cell_graphs[TRAINED:]
+
+
+def joined(graphs: Graphs, size: int = 10) -> Graphs:
+    """Networks: cells one after the other."""
+    return [tuple(k for g in graphs[i : i + size] for k in g) for i in range(0, len(graphs) - size + 1, size)]
+
+
+def test_graphs_that_were_held_out_are_predicted_to_within_a_few_per_cent(fitted, fresh, law) -> None:
+    error = np.abs(fitted.predict(fresh) / law.true_ms(fresh) - 1)
+    assert len(fresh) >= 50
+    assert np.median(error) < 0.04
+    assert np.quantile(error, 0.9) < 0.12
+
+
+def test_the_trees_better_the_roofline(fitted, fresh, law) -> None:
+    only = LatencyPredictor(rounds=1, learning_rate=1e-9).fit(*training(fresh, law))
+    half = len(fresh) // 2
+    both = LatencyPredictor().fit(*training(fresh, law))
+    rest, truth = fresh[half:], law.true_ms(fresh[half:])
+    assert np.mean(np.abs(np.log(both.predict(rest) / truth))) < np.mean(np.abs(np.log(only.predict(rest) / truth)))
+
+
+def training(graphs: Graphs, law) -> tuple[Graphs, np.ndarray]:
+    half = graphs[: len(graphs) // 2]
+    return half, law.measured_ms(half, seed=2)
+
+
+def test_held_out_predictions_are_no_better_than_those_for_fresh_graphs(fitted, fresh, cell_graphs, law) -> None:
+    """A leak would show here: errors on held-out training graphs much below those on graphs never seen."""
+    held_out = np.abs(np.log(fitted.held_out_ms_ / law.true_ms(cell_graphs[:TRAINED])))
+    unseen = np.abs(np.log(fitted.predict(fresh) / law.true_ms(fresh)))
+    assert np.median(held_out) > 0.7 * np.median(unseen)
+
+
+def test_the_price_of_graphs_joined_is_the_sum_of_their_prices(fitted, fresh) -> None:
+    whole = tuple(kernel for graph in fresh for kernel in graph)
+    assert fitted.predict([whole])[0] == pytest.approx(fitted.predict(fresh).sum(), rel=1e-12)
+    for price in fitted.price(fresh[:5]):
+        assert price.total_ms == pytest.approx(sum(kernel.latency_ms for kernel in price.kernels))
+        assert [kernel.kernel for kernel in price.kernels] == list(fresh[fitted.price(fresh[:5]).index(price)])
+
+
+def test_a_graph_is_priced_the_same_alone_and_among_others(fitted, fresh) -> None:
+    together = fitted.predict(fresh)
+    np.testing.assert_allclose([fitted.predict([graph])[0] for graph in fresh], together, rtol=1e-12)
+
+
+def test_equal_seeds_give_models_equal_to_the_last_bit(cell_graphs, law) -> None:
+    graphs = cell_graphs[:40]
+    measured = law.measured_ms(graphs, seed=3)
+    one, same, other = (LatencyPredictor(random_state=seed).fit(graphs, measured) for seed in (0, 0, 1))
+    assert one.booster_.model_to_string() == same.booster_.model_to_string()
+    np.testing.assert_array_equal(one.scores_, same.scores_)
+    np.testing.assert_array_equal(one.predict(graphs), same.predict(graphs))
+    assert one.booster_.model_to_string() != other.booster_.model_to_string()
+
+
+def test_another_order_of_the_graphs_changes_little(cell_graphs, law, fresh, fitted) -> None:
+    graphs, measured = cell_graphs[:TRAINED], law.measured_ms(cell_graphs[:TRAINED], seed=1)
+    turned = LatencyPredictor().fit(graphs[::-1], measured[::-1])
+    assert np.median(np.abs(np.log(turned.predict(fresh) / fitted.predict(fresh)))) < 0.01
+
+
+def test_a_device_slower_by_a_factor_is_predicted_slower_by_it(cell_graphs, law, fresh, fitted) -> None:
+    graphs = cell_graphs[:TRAINED]
+    slow = LatencyPredictor().fit(graphs, 50 * law.measured_ms(graphs, seed=1))
+    np.testing.assert_allclose(slow.predict(fresh), 50 * fitted.predict(fresh), rtol=0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.3])
+def test_intervals_cover_fresh_measurements_about_as_often_as_they_say(cell_graphs, law, alpha) -> None:
+    covered = []
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(cell_graphs))
+        graphs = [cell_graphs[i] for i in order]
+        measured = law.measured_ms(graphs, seed=seed, sigma=0.05)
+        made = LatencyPredictor(rounds=80, learning_rate=0.1).fit(graphs[:TRAINED], measured[:TRAINED])
+        low, high = made.predict_interval(graphs[TRAINED:], alpha=alpha).T
+        covered += ((low <= measured[TRAINED:]) & (measured[TRAINED:] <= high)).tolist()
+    assert abs(np.mean(covered) - (1 - alpha)) < 0.07
+
+
+def test_an_interval_holds_its_prediction_and_grows_with_the_coverage_asked_for(fitted, fresh) -> None:
+    narrow, wide = (fitted.predict_interval(fresh, alpha=alpha) for alpha in (0.5, 0.05))
+    predicted = fitted.predict(fresh)
+    assert (wide[:, 0] < narrow[:, 0]).all()
+    assert (narrow[:, 0] < predicted).all()
+    assert (predicted < narrow[:, 1]).all()
+    assert (narrow[:, 1] < wide[:, 1]).all()
+
+
+def test_with_too_few_graphs_there_is_no_interval(cell_graphs, law) -> None:
+    few = LatencyPredictor(rounds=5).fit(cell_graphs[:GRAPHS_MIN], law.true_ms(cell_graphs[:GRAPHS_MIN]))
+    price = few.price(cell_graphs[:1], alpha=0.05)[0]
+    assert (price.lo_ms, price.hi_ms) == (None, None)
+    assert np.isnan(few.predict_interval(cell_graphs[:1], alpha=0.05)).all()
+    assert few.predict_interval([]).shape == (0, 2)
+
+
+def test_the_factor_for_networks_is_the_median_ratio_and_leaves_blocks_alone(cell_graphs, law, fresh) -> None:
+    blocks, networks = cell_graphs[:60], joined(cell_graphs)
+    latency = [*law.true_ms(blocks), *(1.3 * law.true_ms(networks))]
+    latency[60] *= 40.0
+    made = LatencyPredictor().fit([*blocks, *networks], latency, is_network=[False] * 60 + [True] * len(networks))
+    alone = LatencyPredictor().fit(blocks, latency[:60])
+    assert made.booster_.model_to_string() == alone.booster_.model_to_string()
+    ratio = np.array(latency[60:]) / alone.predict(networks)
+    assert made.network_scale_ == pytest.approx(np.median(ratio))
+    assert made.network_scale_ == pytest.approx(1.3, rel=0.05)
+    np.testing.assert_allclose(made.predict(fresh, network=True), made.network_scale_ * made.predict(fresh))
+    left_out = [np.median(np.delete(ratio, i)) for i in range(len(ratio))]
+    np.testing.assert_allclose(made.network_scores_, np.sort(np.abs(np.log(ratio / left_out))))
+
+
+def test_without_enough_networks_there_is_neither_factor_nor_interval_for_one(cell_graphs, law) -> None:
+    blocks, networks = cell_graphs[:60], joined(cell_graphs)[:2]
+    marks = [False] * 60 + [True] * 2
+    made = LatencyPredictor(rounds=5).fit([*blocks, *networks], law.true_ms([*blocks, *networks]), is_network=marks)
+    assert made.network_scale_ is None
+    price = made.price(networks, network=True)[0]
+    assert (price.lo_ms, price.hi_ms) == (None, None)
+    assert made.price(networks)[0].lo_ms is not None
+
+
+def test_one_network_that_cannot_be_priced_does_not_cost_the_others_their_factor(cell_graphs, law) -> None:
+    blocks, networks = cell_graphs[:60], joined(cell_graphs)[:5]
+    graphs = [*blocks, *networks, (STRANGER,), (SHAPELESS,)]
+    latency = [*law.true_ms(blocks), *(1.2 * law.true_ms(networks)), 5.0, 5.0]
+    made = LatencyPredictor().fit(graphs, latency, is_network=[False] * 60 + [True] * 7)
+    assert made.network_scale_ == pytest.approx(1.2, rel=0.05)
+    assert len(made.network_scores_) == 5
+
+
+def test_a_kernel_without_a_price_makes_the_total_a_lower_bound(fitted, fresh) -> None:
+    graph = (*fresh[0], STRANGER, SHAPELESS)
+    with pytest.raises(GateError, match="Add, Mystery"):
+        fitted.predict([fresh[1], graph])
+    price = fitted.price([graph])[0]
+    assert price.is_lower_bound
+    assert price.total_ms == pytest.approx(fitted.predict([fresh[0]])[0])
+    assert (price.lo_ms, price.hi_ms) == (None, None)
+    assert [kernel.latency_ms for kernel in price.kernels[-2:]] == [None, None]
+    shares = price.coverage()
+    assert shares.pop("unsupported") == pytest.approx(2 / len(graph))
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_a_graph_of_strangers_only_has_no_share_of_anything_priced(fitted) -> None:
+    price = fitted.price([(STRANGER,)])[0]
+    assert (price.total_ms, price.is_lower_bound) == (0.0, True)
+    assert price.coverage() == {"measured": 0.0, "interpolated": 0.0, "predicted": 0.0, "unsupported": 1.0}
+
+
+def test_outside_the_range_that_was_seen_a_price_is_called_predicted(fitted, cell_graphs) -> None:
+    seen = next(kernel for graph in cell_graphs[:TRAINED] for kernel in graph if kernel.op == "nchwc.Conv")
+    n, c, h, w = seen.inputs[0]
+    m, d, p, q = seen.outputs[0]
+    huge = replace(seen, inputs=((n, c, 50 * h, 50 * w), *seen.inputs[1:]), outputs=((m, d, 50 * p, 50 * q),))
+    inside, outside = fitted.price([(seen,), (huge,)])
+    assert inside.kernels[0].source == "interpolated"
+    assert outside.kernels[0].source == "predicted"
+    assert outside.total_ms > 10 * inside.total_ms
+    assert outside.coverage()["predicted"] == 1.0
+
+
+def test_every_training_kernel_is_inside_the_range(fitted, cell_graphs) -> None:
+    sources = {kernel.source for price in fitted.price(cell_graphs[:TRAINED]) for kernel in price.kernels}
+    assert sources == {"interpolated"}
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0, 0.0, "fast", None])
+def test_a_latency_that_is_no_positive_number_is_refused(cell_graphs, wrong) -> None:
+    with pytest.raises(UsageError):
+        LatencyPredictor().fit(cell_graphs[:20], [1.0] * 19 + [wrong])
+
+
+def test_lengths_that_differ_are_refused(cell_graphs) -> None:
+    with pytest.raises(UsageError, match="do not match"):
+        LatencyPredictor().fit(cell_graphs[:20], np.ones(19))
+    with pytest.raises(UsageError, match="do not match"):
+        LatencyPredictor().fit(cell_graphs[:20], np.ones((20, 1)))
+    with pytest.raises(UsageError, match="do not match"):
+        LatencyPredictor().fit(cell_graphs[:20], np.ones(20), is_network=[False])
+
+
+def test_networks_do_not_count_towards_the_least_number_of_graphs(cell_graphs) -> None:
+    with pytest.raises(UsageError, match=f"{GRAPHS_MIN - 1} measured graphs are too few"):
+        LatencyPredictor().fit(cell_graphs[:20], np.ones(20), is_network=[True] * 11 + [False] * 9)
+
+
+@pytest.mark.parametrize(("graph", "words"), [((SHAPELESS,), "unknown shape"), ((), "without kernels")])
+def test_a_training_graph_that_teaches_nothing_is_refused(cell_graphs, graph, words) -> None:
+    with pytest.raises(UsageError, match=words):
+        LatencyPredictor().fit([*cell_graphs[:20], graph], np.ones(21))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"folds": 1}, {"folds": 21}, {"rounds": 0}, {"leaves": 1}, {"learning_rate": 0.0}]
+)
+def test_arguments_that_cannot_make_a_model_are_refused(cell_graphs, arguments) -> None:
+    with pytest.raises(UsageError):
+        LatencyPredictor(**arguments).fit(cell_graphs[:20], np.ones(20))
+
+
+def test_before_fit_nothing_is_priced(fresh) -> None:
+    with pytest.raises(UsageError, match="knows nothing yet"):
+        LatencyPredictor().predict(fresh)
+
+
+def test_an_alpha_that_is_no_share_is_refused(fitted, fresh) -> None:
+    with pytest.raises(UsageError, match="alpha"):
+        fitted.predict_interval(fresh, alpha=1.5)
+
+
+def test_scikit_learn_can_clone_it(fitted) -> None:
+    copy = clone(LatencyPredictor(rounds=7, learning_rate=0.3, random_state=5))
+    assert copy.get_params() == {"rounds": 7, "learning_rate": 0.3, "leaves": 8, "folds": 5, "random_state": 5}
+    assert not hasattr(clone(fitted), "booster_")
+
+
+def test_parameters_are_set_by_name_and_unknown_ones_are_refused() -> None:
+    made = LatencyPredictor()
+    assert made.set_params(rounds=3) is made
+    assert made.get_params()["rounds"] == 3
+    with pytest.raises(UsageError, match="no parameter 'depth'"):
+        made.set_params(depth=3)
+
+
+def test_fitting_again_leaves_nothing_of_the_first_time(cell_graphs, law) -> None:
+    blocks, networks = cell_graphs[:40], joined(cell_graphs)
+    graphs, marks = [*blocks, *networks], [False] * 40 + [True] * len(networks)
+    made = LatencyPredictor(rounds=20).fit(graphs, law.true_ms(graphs), is_network=marks)
+    again = cell_graphs[40:80]
+    made.fit(again, 3 * law.true_ms(again))
+    alone = LatencyPredictor(rounds=20).fit(again, 3 * law.true_ms(again))
+    assert vars(made).keys() == vars(alone).keys()
+    assert made.booster_.model_to_string() == alone.booster_.model_to_string()
+    assert made.network_scale_ is None
+    assert made.ranges_.keys() == alone.ranges_.keys()
+    for name in ("scores_", "network_scores_", "held_out_ms_", "fold_"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(alone, name))

@@ -1,0 +1,97 @@
+"""The roofline finds the law that made the sums."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgecost.costmodels.features import WORK
+from edgecost.costmodels.roofline import Roofline, fit_roofline
+
+KINDS = ("a", "b", "c")
+
+
+def sums(seed: int, graphs: int = 60, kernels: int = 5) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Random graphs and the coefficients behind them, some of them zero."""
+    rng = np.random.default_rng(seed)
+    kinds = [KINDS[i] for i in rng.integers(0, len(KINDS), graphs * kernels)]
+    work = np.column_stack([np.ones(graphs * kernels), rng.lognormal(0, 1, (graphs * kernels, len(WORK) - 1))])
+    graph = np.repeat(np.arange(graphs), kernels)
+    truth = rng.lognormal(-3, 1, (len(KINDS), len(WORK))) * (rng.random((len(KINDS), len(WORK))) < 0.8)
+    truth[:, 0] += 0.01
+    return kinds, work, graph, truth
+
+
+def latency(kinds: list[str], work: np.ndarray, graph: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    price = (truth[[KINDS.index(kind) for kind in kinds]] * work).sum(axis=1)
+    return np.bincount(graph, price)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_coefficients_are_recovered_from_sums(seed: int) -> None:
+    kinds, work, graph, truth = sums(seed)
+    found = fit_roofline(kinds, work, graph, latency(kinds, work, graph, truth))
+    assert found.kinds == KINDS
+    np.testing.assert_allclose(found.coefficients, truth, atol=0.01 * truth.max())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_no_coefficient_is_negative_whatever_was_measured(seed: int) -> None:
+    kinds, work, graph, _ = sums(seed, graphs=12)
+    noise = np.random.default_rng(seed).lognormal(0, 2, 12)
+    found = fit_roofline(kinds, work, graph, noise)
+    assert (found.coefficients >= 0).all()
+    assert (found.price(kinds, work) > 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
+def test_a_device_that_is_slower_by_a_factor_has_coefficients_larger_by_it(seed: int, factor: float) -> None:
+    kinds, work, graph, truth = sums(seed)
+    measured = latency(kinds, work, graph, truth)
+    one, other = (fit_roofline(kinds, work, graph, scale * measured) for scale in (1.0, factor))
+    scale = one.coefficients.max()
+    np.testing.assert_allclose(other.coefficients / factor / scale, one.coefficients / scale, atol=1e-6)
+
+
+def test_graphs_in_another_order_give_the_same_roofline() -> None:
+    kinds, work, graph, truth = sums(1)
+    measured = latency(kinds, work, graph, truth)
+    order = np.random.default_rng(0).permutation(len(kinds))
+    moved = fit_roofline([kinds[i] for i in order], work[order], graph[order], measured)
+    np.testing.assert_allclose(moved.coefficients, fit_roofline(kinds, work, graph, measured).coefficients, atol=1e-9)
+
+
+def test_work_that_is_always_the_same_is_settled_by_the_ridge() -> None:
+    found = fit_roofline(["a"] * 4, np.ones((4, len(WORK))), np.arange(4), np.full(4, 5.0))
+    assert found.price(["a"], np.ones((1, len(WORK))))[0] == pytest.approx(5.0, rel=1e-4)
+
+
+def test_half_of_the_graphs_are_above_their_price_however_noisy_they_are() -> None:
+    kinds, work, graph, truth = sums(3)
+    noisy = latency(kinds, work, graph, truth) * np.random.default_rng(3).lognormal(0, 0.5, 60)
+    found = np.bincount(graph, fit_roofline(kinds, work, graph, noisy).price(kinds, work))
+    assert np.median(found / noisy) == pytest.approx(1.0)
+
+
+def test_a_kind_without_work_still_has_a_positive_price() -> None:
+    free = Roofline(("a",), np.zeros((1, len(WORK))))
+    assert free.price(["a"], np.ones((1, len(WORK))))[0] > 0
+
+
+def test_an_unknown_kind_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="z"):
+        Roofline(("a",), np.zeros((1, len(WORK)))).price(["z"], np.ones((1, len(WORK))))
+
+
+def test_json_brings_back_every_bit() -> None:
+    kinds, work, graph, truth = sums(2)
+    made = fit_roofline(kinds, work, graph, latency(kinds, work, graph, truth))
+    back = Roofline.from_json(json.loads(json.dumps(made.to_json())))
+    assert back.kinds == made.kinds
+    np.testing.assert_array_equal(back.coefficients, made.coefficients)
