@@ -59,17 +59,18 @@ def measure_space(
     narrator: Narrator,
     *,
     panel_share: float,
+    panel_sessions: int = 1,
     budget_s: float | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> CampaignOutcome:
     """Measure the cells of a space, their relatives and the panel; what the store has is not measured again."""
     name = f"{space.name}-{space.resolution}-w{space.width:g}-{setting.profile.profile_hash[:8]}"
-    wanted = plan_space(space, panel_share=panel_share, seed=seed)
+    wanted = plan_space(space, panel_share=panel_share, panel_sessions=panel_sessions, seed=seed)
     counts = Counter(planned.purpose for planned in wanted)
     narrator.note(
         f"{counts['cell']} cells, {counts['support']} relatives of those that stand alone,"
-        f" {counts['panel']} cells again in other processes"
+        f" {counts['panel']} repetitions of cells in other processes"
     )
     return measure_planned(
         store, setting, name, space, wanted, narrator, "measuring cells", budget_s=budget_s, limit=limit, seed=seed

@@ -23,11 +23,12 @@ _RELATIVES = ((0.5, 1.0), (0.75, 1.0), (1.25, 1.0), (1.0, 0.75), (0.75, 0.5), (1
 _IMAGE_CHANNELS = 3
 
 
-def plan_space(space: Space, *, panel_share: float = 0.1, seed: int = 0) -> list[Planned]:
+def plan_space(space: Space, *, panel_share: float = 0.1, panel_sessions: int = 1, seed: int = 0) -> list[Planned]:
     """The workloads of a campaign, cells first, in random order within a purpose so that any prefix is a fair sample.
 
     Args:
         panel_share: share of the cells that is measured again in other processes (the repeatability panel).
+        panel_sessions: processes that measure the panel, each cell once in each.
 
     Raises:
         UsageError: a share below 0 or above 1.
@@ -40,7 +41,11 @@ def plan_space(space: Space, *, panel_share: float = 0.1, seed: int = 0) -> list
     panel = shuffle.sample(cells, math.ceil(panel_share * len(cells)))
     planned = [Planned(_built(space, cell), "cell", cell.key, priority=3) for cell in cells]
     planned += [Planned(_built(space, cell), "support", cell.key, priority=2) for cell in relatives(space)]
-    planned += [Planned(_built(space, cell), "panel", cell.key, priority=1) for cell in panel]
+    for session in range(panel_sessions):
+        # A priority of its own for each: what has one priority may be measured in one process.
+        planned += [
+            Planned(_built(space, cell), "panel", cell.key, priority=1 - session, round=session) for cell in panel
+        ]
     return planned
 
 
