@@ -9,9 +9,9 @@ import os
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..db import Store
@@ -135,14 +135,11 @@ def run_campaign(
     source = StoreSource(store, setting, campaign_id, settings, limit=limit, progress=progress)
     source.recover()
     try:
-        report = work_off(source, setting.stage, settings, budget_s=budget_s)
-    except BaseException:
+        return work_off(source, setting.stage, settings, budget_s=budget_s)
+    finally:
         # A store that failed fails again here, but the first cause is to be told; a dead owner's leases are found.
         with suppress(StoreError):
             store.release_leases(source.owner)
-        raise
-    store.release_leases(source.owner)
-    return report
 
 
 class StoreSource:
@@ -169,25 +166,33 @@ class StoreSource:
     def recover(self) -> list[Measurement]:
         """Turn the visits that dead processes left into measurements: usable ones where there are enough."""
         found = self._store.recover_spool(self._campaign_id, is_alive=owner_is_alive)
-        return [measurement for left in found if (measurement := self._recover_one(left)) is not None]
+        if not found:
+            return []
+        # What was finished in the same runner says under which conditions, and at what cost of a call, it ran.
+        finished = self._store.measurements(device_identity=self._setting.device.identity, usable_only=False)
+        companions = {measurement.session: measurement for measurement in finished}
+        return [measurement for left in found if (measurement := self._recover_one(left, companions)) is not None]
 
-    def _recover_one(self, left: Interrupted) -> Measurement | None:
+    def _recover_one(self, left: Interrupted, companions: Mapping[str, Measurement]) -> Measurement | None:
         workload = self._store.workload(left.job.graph_hash)
         if workload is None:
             return None
         # A runner that was started again goes on counting rounds: their order is the order of time.
         visits = sorted(left.visits, key=lambda visit: visit.ordinal)
         task = Task(workload, left.job.purpose, left.measurement_id)
+        companion = companions.get(visits[-1].session)
         measurement = conclude(
             task,
             self._setting.stage,
             visits,
             _recovered_status(visits, self._settings),
             "recovered after an interruption",
-            overhead=None,
+            overhead=None if companion is None else companion.overhead_ms,
             started_at=None,
             session=visits[-1].session,
         )
+        if companion is not None:
+            measurement = replace(measurement, environment_hash=companion.environment_hash)
         self._store.record(measurement, left.job.id, lease_token=left.job.lease_token)
         return measurement
 

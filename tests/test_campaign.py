@@ -30,7 +30,7 @@ from edgecost.db.records import SpooledVisit
 from edgecost.profiler.errors import StoreError
 from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import Settings
-from edgecost.profiler.records import Device, Measurement, Status, Visit
+from edgecost.profiler.records import Device, Environment, Measurement, Status, Visit
 from edgecost.profiler.workload import Workload, workload_from_model
 
 QUICK = Settings(visits_min=3, target=0.5, visits_max=6)
@@ -306,6 +306,22 @@ def test_too_few_visits_are_recorded_as_an_interruption_that_costs_no_attempt(st
     assert measurement.latency is None
     (job,) = store.lease_jobs(1, "me", 1, 60)
     assert job.attempts == 0
+
+
+def test_a_recovered_measurement_takes_conditions_and_overhead_from_its_session(store, setting) -> None:
+    first = recovered(store, setting, [visit(1, "s")])
+    elsewhere = Environment({"kernel": "the one before the reboot"})
+    store.put_environment(elsewhere)
+    companion = replace(
+        first, measurement_id="m0", session="t", overhead_ms=0.002, environment_hash=elsewhere.environment_hash
+    )
+    store.record(companion)
+    campaign_id = plan(store, setting, "another", "s", [replace(job, purpose="panel") for job in wanted(1)])
+    (job,) = store.lease_jobs(campaign_id, f"{socket.gethostname()}:{os.getpid()}:1:x", 1, 600)
+    store.spool_visits([SpooledVisit(job.id, "m2", visit(1, "t"))])
+    (measurement,) = StoreSource(store, setting, campaign_id, QUICK).recover()
+    assert measurement.overhead_ms == 0.002
+    assert measurement.environment_hash == elsewhere.environment_hash
 
 
 def test_what_a_living_process_holds_is_not_recovered(store, setting) -> None:
