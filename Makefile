@@ -62,12 +62,23 @@ $(VENV)/host.stamp: requirements/host.txt $(VENV)/venv.stamp
 	$(INSTALL) --require-hashes --requirement requirements/host.txt
 	@touch $@
 
+# LightGBM's wheel takes OpenMP from the system, and a Debian without a compiler has none.
+OPENMP := $(BIN)/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null
+
+$(VENV)/openmp.stamp: $(VENV)/venv.stamp
+	@$(OPENMP) || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+		echo "edgecost: installing the system library libgomp1, which LightGBM needs" >&2; \
+		apt-get update -qq && apt-get install -y -qq libgomp1; }
+	@$(OPENMP) || { \
+		echo "edgecost: LightGBM needs the system library libgomp. On Debian and Ubuntu: sudo apt install libgomp1" >&2; exit 1; }
+	@touch $@
+
 # The development set holds the host's set whole, at the same versions.
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/host.stamp
 	$(INSTALL) --require-hashes --requirement requirements/dev.txt
 	@touch $@
 
 # The links of the editable install stand in build/dev, and so does the stamp: whoever removes one removes both.
-build/dev/package.stamp: pyproject.toml hatch_build.py __init__.py $(VENV)/host.stamp
+build/dev/package.stamp: pyproject.toml hatch_build.py __init__.py $(VENV)/host.stamp $(VENV)/openmp.stamp
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +40,8 @@ def doctor(as_json: bool) -> int:
     findings = find_noise(facts)
     installed = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in installed.items() if found is None and name not in _OPTIONAL]
+    openmp = _loads("libgomp.so.1")
+    code = MissingPackage.exit_code if missing or not openmp else 0
     if as_json:
         print_json(
             {
@@ -46,13 +49,14 @@ def doctor(as_json: bool) -> int:
                 "python_version": platform.python_version(),
                 "python": sys.executable,
                 "packages": installed,
+                "libgomp": openmp,
                 "device": device.description,
                 "device_identity": device.identity,
                 "facts": dict(facts_document(facts)),
                 "findings": [{"what": f.what, "consequence": f.consequence, "remedy": f.remedy} for f in findings],
             }
         )
-        return MissingPackage.exit_code if missing else 0
+        return code
     click.echo(
         f"edgecost {_version('edgecost') or 'not installed'}, Python {platform.python_version()} ({sys.executable})"
     )
@@ -68,7 +72,17 @@ def doctor(as_json: bool) -> int:
         click.echo("Nothing was found that would disturb measurements.")
     if missing:
         click.echo(f"\nMissing: {', '.join(missing)}. Install them: pip install 'edgecost[host]'")
-    return MissingPackage.exit_code if missing else 0
+    if not openmp:
+        click.echo("\nMissing: the system library libgomp, which LightGBM needs. On Debian: apt install libgomp1")
+    return code
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _version(package: str) -> str | None:

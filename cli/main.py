@@ -71,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe went away (`edgecost … | head`): nothing more can be said to it, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EdgecostError.exit_code
+    except OSError as error:
+        if "libgomp" not in str(error):
+            raise
+        return _say(
+            "Error: LightGBM needs the system library libgomp\n  On Debian and Ubuntu: apt install libgomp1",
+            MissingPackage.exit_code,
+        )
     return code if isinstance(code, int) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,10 @@ class Store:
             StoreError: it cannot be opened, is something else, or was written by a newer edgecost.
         """
         self._database = Database(resolve_url(url))
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._database.close)
             bring_to_head(self._database)
-        except BaseException:
-            self._database.close()
-            raise
+            undo.pop_all()
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -117,11 +117,11 @@ class RunnerClient:
         self._pending = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stdout, selectors.EVENT_READ)
-        try:
+        with ExitStack() as undo:
+            # Ctrl-C while the runtime is imported would leave the process behind.
+            undo.callback(self.close)
             self.opened = self._open(profile, rules, cpus, memory_limit_bytes)
-        except BaseException:  # Ctrl-C while the runtime is imported would leave the process behind
-            self.close()
-            raise
+            undo.pop_all()
 
     def _open(
         self, profile: RuntimeProfile, rules: Mapping[str, int], cpus: Sequence[int], memory_limit_bytes: int | None
