@@ -31,6 +31,7 @@ from .lut_formats import lut_format
 from .space import Space
 from .space_campaign import CampaignOutcome, Narrator, measure_planned, measure_space
 from .training import TrainingReport, save_report, train
+from .validation import sessions_agree
 
 #: Random networks priced from the LUT.
 NETWORKS_PRICED = 1000
@@ -154,11 +155,7 @@ def _disagreeing(store: Store, setting: LocalSetting, built: Sequence[Workload])
     """The networks of which no two sessions agree."""
     hashes = [workload.graph_hash for workload in built]
     samples = load_samples(store, setting.device.identity, setting.profile, purposes=("network",), graph_hashes=hashes)
-    apart = set()
-    for sample in samples:
-        ordered = np.sort(sample.sessions_ms)
-        if len(ordered) < 2 or (np.diff(ordered) > NETWORK_AGREEMENT * ordered[:-1]).all():
-            apart.add(sample.workload.graph_hash)
+    apart = {s.workload.graph_hash for s in samples if not sessions_agree(s.sessions_ms, NETWORK_AGREEMENT)}
     return [workload for workload in built if workload.graph_hash in apart]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,12 @@ def repeatability(samples: Sequence[Sample]) -> Accuracy | None:
     """Agreement of each graph's second session with its first: both are fresh processes. None where none repeats."""
     pairs = [sample.sessions_ms[:2] for sample in samples if len(sample.sessions_ms) > 1]
     return accuracy([second for _, second in pairs], [first for first, _ in pairs])
+
+
+def sessions_agree(sessions_ms: Sequence[float], within: float) -> bool:
+    """Whether any two sessions of a graph differ by no more than this share of the shorter one."""
+    ordered = sorted(sessions_ms)
+    return any(high - low <= within * low for low, high in pairwise(ordered))
 
 
 def repeatability_radius(samples: Sequence[Sample], quantile: float = 0.9) -> float | None:

@@ -277,3 +277,17 @@ def test_quantities_without_a_value_are_a_dash_and_never_zero() -> None:
 def test_json_has_no_value_that_json_does_not_know(capsys: Captured) -> None:
     print_json({"a": float("nan"), "b": [float("inf"), 1.0]})
     assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "a": None, "b": [None, 1.0]}
+
+
+def test_a_missing_system_library_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    def fails(**_: object) -> None:
+        raise OSError(cause)
+
+    monkeypatch.setattr(cli, "main", fails)
+    cause = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    code, _, err = run(capsys, "train")
+    assert code == 9
+    assert "apt install libgomp1" in err
+    cause = "something else"
+    with pytest.raises(OSError, match="something else"):
+        main(["train"])

@@ -84,3 +84,13 @@ def test_relatives_run_and_give_the_shape_they_promise(name: str) -> None:
         (given,) = session.run(None, {session.get_inputs()[0].name: np.zeros(cell.input_shape, dtype=np.float32)})
         assert cell.output_shape == given.shape
         assert np.isfinite(given).all()
+
+
+def test_every_repetition_of_the_panel_has_a_round_and_a_priority_of_its_own() -> None:
+    planned = [
+        one for one in plan_space(load_space("fbnet"), panel_share=0.5, panel_sessions=3) if one.purpose == "panel"
+    ]
+    assert {(0, 1), (1, 0), (2, -1)} == {(one.round, one.priority) for one in planned}
+    sessions = [{one.label for one in planned if one.round == number} for number in range(3)]
+    assert sessions[0] == sessions[1] == sessions[2]
+    assert len(planned) == 3 * len(sessions[0])

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from edgecost.costmodels.dataset import Sample
-from edgecost.costmodels.validation import accuracy, flops_baseline, repeatability, repeatability_radius
+from edgecost.costmodels.validation import (
+    accuracy,
+    flops_baseline,
+    repeatability,
+    repeatability_radius,
+    sessions_agree,
+)
 from edgecost.profiler.kernels import Kernel
 from edgecost.profiler.workload import Workload
 
@@ -83,3 +89,10 @@ def test_the_baseline_finds_a_line_through_flops_and_never_sees_its_own_fold() -
     spoilt = latency.copy()
     spoilt[fold == 0] = 100.0
     np.testing.assert_allclose(flops_baseline(graphs, spoilt, fold)[fold == 0], latency[fold == 0])
+
+
+def test_sessions_agree_when_any_two_of_them_are_close() -> None:
+    assert sessions_agree([5.65, 5.26, 5.28], 0.02)
+    assert not sessions_agree([5.65, 5.26, 5.45], 0.02)
+    assert not sessions_agree([5.26], 0.02)
+    assert not sessions_agree([], 0.02)
