@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from edgecost import Store
-from edgecost.costmodels.campaign import LocalSetting
+from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_campaign import measure_space
 from edgecost.costmodels.space_file import load_space
 

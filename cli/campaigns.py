@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..profiler.errors import UsageError
-from .options import BudgetType, ShareType, db_option, json_option, space_options, threads_option
+from .options import BudgetType, ShareType, db_option, json_option, runtime_options, same_runtime, space_options
 from .output import Talk, percent, print_json, print_table
 
 
@@ -23,7 +23,7 @@ def campaign() -> None:
 @click.option(
     "--panel", "panel_share", type=ShareType(), default="10%", show_default=True, help="Cells measured twice."
 )
-@threads_option
+@runtime_options
 @db_option
 @json_option
 def run(
@@ -33,7 +33,8 @@ def run(
     budget_s: float | None,
     limit: int | None,
     panel_share: float,
-    threads: int,
+    runtime_name: str,
+    threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> int:
@@ -41,7 +42,8 @@ def run(
 
     Every result is stored when it is made: after Ctrl-C, a crash or a power cut the same command goes on.
     """
-    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.space_campaign import measure_space
     from ..costmodels.space_file import load_space
     from ..db import Store
@@ -49,8 +51,8 @@ def run(
     if limit is not None and budget_s is not None:
         raise UsageError("--budget and --cells are two ways to say when to stop; give one of them")
     space = load_space(space_name, resolution=resolution, width=width)
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        setting = LocalSetting.here(threads=threads)
         outcome = measure_space(store, setting, space, talk, panel_share=panel_share, budget_s=budget_s, limit=limit)
     if as_json:
         print_json(
@@ -69,5 +71,8 @@ def run(
             f"{outcome.report.times.total_s:.1f} s, {percent(outcome.report.times.outside_share)} of it outside warm-up"
             f" and measuring. Done: {outcome.done}, failed: {outcome.failed}, left: {outcome.left}."
         )
-        click.echo(f"Next: edgecost train --space {space_name}" if not outcome.left else "Run it again to go on.")
+        again = same_runtime(runtime_name, threads)
+        click.echo(
+            f"Next: edgecost train --space {space_name}{again}" if not outcome.left else "Run it again to go on."
+        )
     return 1 if outcome.failed else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -24,8 +25,12 @@ _PACKAGES = {
     "rich": "tables and progress",
     "pyyaml": "LUTs in YAML",
     "psycopg": "PostgreSQL (optional)",
+    "apache-tvm": "the runtime TVM (optional)",
+    "matplotlib": "pictures of comparisons (optional)",
 }
-_OPTIONAL = frozenset({"psycopg"})
+_OPTIONAL = frozenset({"psycopg", "apache-tvm", "matplotlib"})
+#: With others, 0.1.15 among them, TVM 0.27 ends in a segmentation fault as soon as it makes a space to tune in.
+_TUNING_FFI = "0.1.14.post1"
 
 
 @click.command(epilog="Example:  edgecost doctor")
@@ -40,6 +45,7 @@ def doctor(as_json: bool) -> int:
     findings = find_noise(facts)
     installed = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in installed.items() if found is None and name not in _OPTIONAL]
+    ffi = _version("apache-tvm-ffi")
     openmp = _loads("libgomp.so.1")
     code = MissingPackage.exit_code if missing or not openmp else 0
     if as_json:
@@ -49,6 +55,7 @@ def doctor(as_json: bool) -> int:
                 "python_version": platform.python_version(),
                 "python": sys.executable,
                 "packages": installed,
+                "tvm": {"apache_tvm_ffi": ffi, "apache_tvm_ffi_known_to_tune": _TUNING_FFI},
                 "libgomp": openmp,
                 "device": device.description,
                 "device_identity": device.identity,
@@ -61,11 +68,7 @@ def doctor(as_json: bool) -> int:
         f"edgecost {_version('edgecost') or 'not installed'}, Python {platform.python_version()} ({sys.executable})"
     )
     click.echo(f"{device.name}: {device.description}, {facts.kernel}\n")
-    if installed["rich"] is None:
-        click.echo("\n".join(f"{name}: {found or 'missing'}" for name, found in installed.items()))
-    else:
-        rows = [[name, found or "missing", _PACKAGES[name]] for name, found in installed.items()]
-        print_table("Packages", ["package", "version", "for"], rows, left=3)
+    _print_packages(installed, ffi)
     for finding in findings:
         click.echo(f"! {finding.what}\n    {finding.consequence}\n    → {finding.remedy}")
     if not findings:
@@ -75,6 +78,27 @@ def doctor(as_json: bool) -> int:
     if not openmp:
         click.echo("\nMissing: the system library libgomp, which LightGBM needs. On Debian: apt install libgomp1")
     return code
+
+
+def _print_packages(installed: Mapping[str, str | None], ffi: str | None) -> None:
+    if installed["rich"] is None:
+        click.echo("\n".join(f"{name}: {found or 'missing'}" for name, found in installed.items()))
+    else:
+        rows = [[name, found or "missing", _PACKAGES[name]] for name, found in installed.items()]
+        print_table("Packages", ["package", "version", "for"], rows, left=3)
+    if installed["apache-tvm"] is not None:
+        click.echo(_tuning_note(ffi))
+
+
+def _tuning_note(ffi: str | None) -> str:
+    """Whether TVM can tune here: that hangs on a package that pip chooses for it."""
+    if ffi == _TUNING_FFI:
+        return f"TVM stands on apache-tvm-ffi {ffi}, the only one known to tune without crashing.\n"
+    return (
+        f"! TVM stands on apache-tvm-ffi {ffi or '(missing)'}\n"
+        f"    only {_TUNING_FFI} is known to tune without crashing\n"
+        f"    → pip install apache-tvm-ffi=={_TUNING_FFI}\n"
+    )
 
 
 def _loads(library: str) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from ..profiler.errors import UsageError
 from .models import default_predictor
-from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, space_options, threads_option
+from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, space_options
 from .output import interval, milliseconds, print_json, print_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def lut() -> None:
 @click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder for the files.")
 @click.option("--predictor", type=OUTPUT_FOLDER, help="Predictor for cells that were not measured.")
 @click.option("--measured-only", is_flag=True, help="Refuse a table with predicted cells (exit code 5).")
-@threads_option
+@runtime_options
 @db_option
 @json_option
 def build(
@@ -40,7 +40,8 @@ def build(
     folder: Path,
     predictor: Path | None,
     measured_only: bool,
-    threads: int,
+    runtime_name: str,
+    threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> None:
@@ -49,10 +50,11 @@ def build(
     The factor from sums to whole networks is fitted when at least 3 networks of the space were measured (the
     quickstart does that).
     """
-    from ..costmodels.campaign import LocalSetting
     from ..costmodels.files import make_folder
+    from ..costmodels.local_setting import LocalSetting
     from ..costmodels.lut_build import build_lut
     from ..costmodels.lut_formats import lut_format
+    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.network_scale import scale_from_store
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.space_file import load_space
@@ -61,8 +63,8 @@ def build(
     writers = [lut_format(name) for name in formats]
     space = load_space(space_name, resolution=resolution, width=width)
     make_folder(folder)
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     with Store(db_url) as store:
-        setting = LocalSetting.here(threads=threads)
         model = None
         place = predictor or default_predictor(setting.device.identity, setting.profile)
         if not measured_only and (predictor is not None or (place / "predictor.json").exists()):

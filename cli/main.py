@@ -14,7 +14,21 @@ from collections.abc import Sequence
 import click
 
 from ..profiler.errors import EdgecostError, MissingPackage
-from . import campaigns, completion, doctor, luts, models, quickstart, spaces, stores
+from . import (
+    audit,
+    campaigns,
+    compare,
+    completion,
+    doctor,
+    luts,
+    models,
+    profiles,
+    quickstart,
+    runtimes,
+    spaces,
+    stores,
+    tune,
+)
 
 INTERRUPTED = 130
 
@@ -33,7 +47,12 @@ def cli() -> None:
 
 for command in (
     quickstart.quickstart,
-    models.profile,
+    profiles.profile,
+    profiles.kernels,
+    compare.compare,
+    audit.audit,
+    runtimes.runtime,
+    tune.tune,
     models.train,
     models.predict,
     spaces.space,

@@ -1,22 +1,20 @@
-"""``edgecost profile``, ``train`` and ``predict``: measure a model, learn from measurements, price a model."""
+"""``edgecost train`` and ``predict``: learn from measurements, price a model."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..profiler.errors import ArtefactError, GateError, UnstableMeasurement
+from ..profiler.errors import ArtefactError, GateError
 from .accuracy import print_accuracy
-from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, shape_option, threads_option
+from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, shape_option
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
     from ..costmodels.predictor import GraphPrice
-    from ..costmodels.profile_model import ModelProfile
     from ..profiler.kernels import Kernel
     from ..profiler.records import RuntimeProfile
 
@@ -26,100 +24,33 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 _SHOWN = 25
 
 
-@click.command(epilog="Example:  edgecost profile model.onnx --shape input=1,3,224,224")
-@click.argument("model", type=INPUT_FILE)
-@shape_option
-@threads_option
-@db_option
-@click.option("--keep/--no-keep", default=True, show_default=True, help="Store the measurement in the database.")
-@json_option
-def profile(model: Path, shapes: Shapes, threads: int, db_url: str | None, keep: bool, as_json: bool) -> None:
-    """Measure MODEL (an ONNX file) on this machine: end to end, and the share of each kernel."""
-    from ..costmodels.profile_model import profile as measure
-    from ..db import Store
-
-    with Talk(quiet=as_json) as talk:
-        talk.stage(f"measuring {model.name}")
-        if keep:
-            with Store(db_url) as store:
-                result = measure(model, shapes=dict(shapes), threads=threads, store=store)
-        else:
-            result = measure(model, shapes=dict(shapes), threads=threads)
-    if as_json:
-        print_json(_profile_document(result))
-    else:
-        _print_profile(result)
-    if not result.measurement.status.value == "ok":
-        raise UnstableMeasurement(
-            f"measured, but {result.measurement.message}",
-            remedy="stop other programs and try again; `edgecost doctor` says what disturbs",
-        )
-
-
-def _profile_document(result: ModelProfile) -> dict[str, object]:
-    measurement, latency = result.measurement, result.measurement.latency
-    return {
-        "model": result.workload.name,
-        "graph_hash": result.workload.graph_hash,
-        "device": result.setting.device.description,
-        "profile": result.setting.profile.label,
-        "status": measurement.status.value,
-        "message": measurement.message,
-        "latency": None if latency is None else asdict(latency),
-        "call_overhead_ms": measurement.overhead_ms,
-        "rejected_visits": measurement.rejected_visits,
-        "kernels": [asdict(kernel) for kernel in result.kernels],
-    }
-
-
-def _print_profile(result: ModelProfile) -> None:
-    measurement, latency = result.measurement, result.measurement.latency
-    assert latency is not None, "an attempt without a latency is raised as an error"
-    click.echo(f"{result.workload.name} on {result.setting.device.description}")
-    click.echo(f"with {result.setting.profile.label}\n")
-    click.echo(f"  median  {milliseconds(latency.median_ms)}   95 % within the session: ", nl=False)
-    click.echo(interval(latency.lo_ms, latency.hi_ms))
-    click.echo(f"  min     {milliseconds(latency.min_ms)}   p90 {milliseconds(latency.p90_ms)}", nl=False)
-    click.echo(f"   p99 {milliseconds(latency.p99_ms)}")
-    click.echo(
-        f"  {latency.visits} visits, {latency.runs} runs; {measurement.rejected_visits} visits rejected;"
-        f" an empty call takes {milliseconds(measurement.overhead_ms)}\n"
-    )
-    ranked = sorted(result.kernels, key=lambda kernel: -kernel.share)
-    rows = [
-        [
-            kernel.op,
-            kernel.name,
-            " ".join("×".join(map(str, shape)) for shape in kernel.outputs),
-            percent(kernel.share),
-            milliseconds(kernel.latency_ms),
-        ]
-        for kernel in ranked[:_SHOWN]
-    ]
-    title = f"Kernels by share of the time ({len(rows)} of {len(ranked)}); times are shares of the median above"
-    print_table(title, ["kernel", "node", "output", "share", "time"], rows, left=3)
-
-
 @click.command(epilog="Example:  edgecost train --space ofa-mobilenetv3")
 @click.option("--space", "space_name", metavar="NAME|FILE", help="Judge on the cells of this space.  [default: all]")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, help="Folder for the predictor.  [default: your data directory]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and trees.")
-@threads_option
+@runtime_options
 @db_option
 @json_option
 def train(
-    space_name: str | None, folder: Path | None, seed: int, threads: int, db_url: str | None, as_json: bool
+    space_name: str | None,
+    folder: Path | None,
+    seed: int,
+    runtime_name: str,
+    threads: int | None,
+    db_url: str | None,
+    as_json: bool,
 ) -> None:
     """Train a latency predictor on what was measured on this machine, and show what it is worth."""
-    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.quickstart import training_provenance
     from ..costmodels.space_file import load_space
     from ..costmodels.training import save_report
     from ..costmodels.training import train as fit
     from ..db import Store
 
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        setting = LocalSetting.here(threads=threads)
         talk.stage("training")
         space = load_space(space_name) if space_name else None
         cells = [space.workload(cell) for cell in space.measurable] if space else []
@@ -155,22 +86,33 @@ def default_predictor(device_identity: str, profile: RuntimeProfile) -> Path:
     "--predictor", "folder", type=OUTPUT_FOLDER, help="Folder of the predictor.  [default: the one of `train`]"
 )
 @click.option("--strict", is_flag=True, help="Fail (exit code 5) when a kernel has no price.")
-@threads_option
+@runtime_options
+@db_option
 @json_option
-def predict(model: Path, shapes: Shapes, folder: Path | None, strict: bool, threads: int, as_json: bool) -> None:
+def predict(
+    model: Path,
+    shapes: Shapes,
+    folder: Path | None,
+    strict: bool,
+    runtime_name: str,
+    threads: int | None,
+    db_url: str | None,
+    as_json: bool,
+) -> None:
     """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
-    from ..costmodels.campaign import LocalSetting
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
     from ..profiler.kernels import kernels
     from ..profiler.model_file import read_model
 
-    setting = LocalSetting.here(threads=threads)
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     predictor, provenance = load_predictor(folder or default_predictor(setting.device.identity, setting.profile))
     trained_for = provenance.get("profile_hash")
     if trained_for not in (None, setting.profile.profile_hash):
         raise ArtefactError(
             f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
-            remedy="train one for this runtime: edgecost campaign run …, then edgecost train",
+            remedy="name that runtime: --runtime; or train for this one: edgecost campaign run …, then edgecost train",
         )
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
         workload = read_model(model, dict(shapes), Path(scratch))

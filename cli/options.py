@@ -12,6 +12,7 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+DEFAULT_RUNTIME = "ort"
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -56,11 +57,29 @@ def shape_option(command: Decorated) -> Decorated:
     )(command)
 
 
-def threads_option(command: Decorated) -> Decorated:
-    """``--threads``: intra-op threads of the runtime."""
-    return click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Runtime threads.")(
-        command
-    )
+def runtime_options(command: Decorated) -> Decorated:
+    """``--runtime`` and ``--threads``: what a command measures with, or what it is asked about."""
+    for option in (
+        click.option("--threads", type=click.IntRange(min=1), help="Runtime threads.  [default: the runtime's own]"),
+        click.option(
+            "--runtime",
+            "runtime_name",
+            metavar="NAME",
+            default=DEFAULT_RUNTIME,
+            show_default=True,
+            envvar="EDGECOST_RUNTIME",
+            show_envvar=True,
+            help="Runtime: see `edgecost runtime list`.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def same_runtime(runtime_name: str, threads: int | None) -> str:
+    """The options, with a blank before each, that a following command needs to speak of the same runtime."""
+    name = "" if runtime_name == DEFAULT_RUNTIME else f" --runtime {runtime_name}"
+    return name if threads is None else f"{name} --threads {threads}"
 
 
 class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
@@ -79,6 +98,30 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
         if not name or not shape or any(size <= 0 for size in shape):
             self.fail(f"{value!r} is no shape; write it like input=1,3,224,224", param, ctx)
         return name, shape
+
+
+class OptionType(click.ParamType[tuple[str, str]]):
+    """``session.x=1`` → ("session.x", "1")."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, text = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is no option; write it like session.intra_op.allow_spinning=0", param, ctx)
+        return key, text
+
+
+class CpusType(click.ParamType[tuple[int, ...]]):
+    """``0,1`` → (0, 1)."""
+
+    name = "N,N,…"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        parts = str(value).split(",")
+        if not all(part.isascii() and part.isdigit() for part in parts) or len(set(parts)) < len(parts):
+            self.fail(f"{value!r} is no list of CPUs; write it like 0,1", param, ctx)
+        return tuple(int(part) for part in parts)
 
 
 class BudgetType(click.ParamType[float]):

@@ -12,50 +12,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..db import Store
 from ..db.records import Interrupted, NewJob, SpooledVisit
 from ..devices.agent import MeasuringJob, WorkReport, work_off
-from ..devices.host import HostFacts, host_device, host_environment, read_host
+from ..profiler.conclusion import conclude, limit_status
 from ..profiler.errors import StoreError
-from ..profiler.measure import Stage, Task, conclude, limit_status
 from ..profiler.protocol import Settings, has_converged
-from ..profiler.records import Device, Measurement, RuntimeProfile, Status, Visit
-from ..profiler.runtimes import host_profile, timing_cpus
+from ..profiler.records import Measurement, Status, Visit
+from ..profiler.tasks import Task
 from ..profiler.workload import Workload
+from .local_setting import LocalSetting
 
 #: A lease outlives the slowest group; an owner on this machine that died is noticed at once, by its process.
 LEASE_S = 1800.0
 
 #: Called after each result, with the job it belongs to.
 Progress = Callable[[MeasuringJob, Measurement], None]
-
-
-@dataclass(frozen=True)
-class LocalSetting:
-    """Everything that measurements on this machine stand on."""
-
-    facts: HostFacts
-    device: Device
-    profile: RuntimeProfile
-    stage: Stage
-
-    @classmethod
-    def here(cls, *, threads: int = 1) -> LocalSetting:
-        """This machine as it is now."""
-        facts = read_host()
-        device = host_device(facts)
-        profile = host_profile(threads=threads)
-        cpus = timing_cpus(threads)
-        environment = host_environment(facts, profile, cpus)
-        return cls(facts, device, profile, Stage(profile, environment, device.identity, cpus))
-
-    def store_in(self, store: Store) -> None:
-        """Make the device, profile and environment known to the store."""
-        store.put_device(self.device)
-        store.put_profile(self.profile)
-        store.put_environment(self.stage.environment)
 
 
 @dataclass(frozen=True)
@@ -135,7 +110,7 @@ def run_campaign(
     source = StoreSource(store, setting, campaign_id, settings, limit=limit, progress=progress)
     source.recover()
     try:
-        return work_off(source, setting.stage, settings, budget_s=budget_s)
+        return work_off(source, partial(setting.stage_now, store), settings, profile=setting.profile, budget_s=budget_s)
     finally:
         # A store that failed fails again here, but the first cause is to be told; a dead owner's leases are found.
         with suppress(StoreError):
@@ -208,7 +183,8 @@ class StoreSource:
         for job in leased:
             workload = self._store.workload(job.graph_hash)
             if workload is not None:
-                jobs.append(MeasuringJob(job.id, job.purpose, job.label, workload, job.lease_token))
+                is_last = job.attempts + 1 >= job.max_attempts
+                jobs.append(MeasuringJob(job.id, job.purpose, job.label, workload, job.lease_token, is_last))
         return jobs
 
     def visited(self, visits: Sequence[tuple[MeasuringJob, str, Visit]]) -> None:

@@ -3,85 +3,206 @@
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..db import Store
-from ..profiler.client import RunnerClient, RunnerDied, RunnerSupply
-from ..profiler.errors import BrokenModel, EdgecostError, RunnerError, UnstableMeasurement, UnsupportedOperator
-from ..profiler.measure import Task, load_request, measure_group
+from ..devices.host import memory_limit_bytes
+from ..profiler.bench import Bench
+from ..profiler.conclusion import conclude
+from ..profiler.control_flow import paths
+from ..profiler.errors import BrokenModel, EdgecostError, UnstableMeasurement, UnsupportedOperator
+from ..profiler.kernels import kernels
+from ..profiler.measure import measure_group
 from ..profiler.model_file import Shape, read_model
-from ..profiler.protocol import Settings, runner_rules
-from ..profiler.records import Measurement, Status, Visit
+from ..profiler.precision import UnsupportedPrecision, convert, emulated
+from ..profiler.protocol import Settings
+from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
+from ..profiler.runtimes import CPU_PROVIDER, host_profile
+from ..profiler.tasks import Task
 from ..profiler.workload import Workload
-from .campaign import LocalSetting
+from .kernel_shares import KernelShare, kernel_shares
+from .local_setting import LocalSetting
+from .pipeline import PipelineRow, PipelineSteps, measure_pipeline
 
-#: Runs under the runtime's profiler: the share of a kernel is the median of these.
-PROFILED_RUNS = 20
+#: A busy machine is often quiet a minute later; one that rejects this often will go on.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class KernelShare:
-    """One executed kernel. ``latency_ms`` is its share of the end-to-end latency, not a measurement of its own."""
+class PathCost:
+    """One way through a model's control flow, with the probability that it is taken. Most models have one."""
 
-    name: str
-    op: str
-    outputs: tuple[tuple[int, ...], ...]
-    share: float
-    latency_ms: float
+    label: str
+    probability: float
+    workload: Workload
+    measurement: Measurement
 
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """What a model costs here. ``kernels`` is empty when the runtime's profiler gave nothing."""
+    """What a model costs here.
+
+    Attributes:
+        paths: the likeliest first.
+        kernels: of the likeliest path; empty when the runtime's profiler gave nothing.
+        pipeline: what stands around an inference; empty unless asked for.
+        is_emulated: whether the runtime computes a model of 16 bits in 32, between conversions.
+    """
 
     workload: Workload
     setting: LocalSetting
-    measurement: Measurement
-    kernels: tuple[KernelShare, ...]
+    paths: tuple[PathCost, ...]
+    kernels: tuple[KernelShare, ...] = ()
+    pipeline: tuple[PipelineRow, ...] = ()
+    is_emulated: bool = False
+
+    @property
+    def measurement(self) -> Measurement:
+        """Of the likeliest path."""
+        return self.paths[0].measurement
+
+    @property
+    def expected_ms(self) -> float | None:
+        """Mean over the paths by their probabilities; None when one that can be taken has no latency."""
+        total = 0.0
+        for path in self.paths:
+            if path.probability and path.measurement.latency is None:
+                return None
+            if path.measurement.latency is not None:
+                total += path.probability * path.measurement.latency.median_ms
+        return total
+
+
+@dataclass(frozen=True)
+class ControlFlow:
+    """What a graph does not say: how often a branch is taken, and how often a loop runs, by the node's name."""
+
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    trips: Mapping[str, int] = field(default_factory=dict)
 
 
 def profile(
     model: str | os.PathLike[str],
     *,
     shapes: Mapping[str, Shape] | None = None,
-    threads: int = 1,
+    runtime: RuntimeProfile | None = None,
     settings: Settings | None = None,
     store: Store | None = None,
+    control_flow: ControlFlow | None = None,
+    pipeline: PipelineSteps | None = None,
 ) -> ModelProfile:
-    """Measure an ONNX file on this machine's CPU with ONNX Runtime.
+    """Measure an ONNX file on this machine.
 
     Args:
         model: path of the file.
         shapes: concrete shapes of inputs with dynamic dimensions, by name.
-        threads: intra-op threads.
-        store: where the attempt is kept, whatever its outcome; None keeps nothing.
+        runtime: None for ONNX Runtime with one thread. Its precision is the one that the model is converted to.
+        store: where every attempt is kept, whatever its outcome; None keeps nothing.
+        control_flow: needed where the cost depends on what is fed.
+        pipeline: measure what stands around the inference, too.
 
     Raises:
         ModelError: the file cannot be used, or holds an operator that the runtime does not know.
+        UsageError: a branch or loop of the model needs a probability or a number of trips.
         UnstableMeasurement: the guards rejected too much to say a number.
         EdgecostError: the runtime crashed, hung or ran out of memory; the message says which.
     """
-    settings = settings or Settings()
-    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch, RunnerSupply() as supply:
-        workload = read_model(Path(model), shapes, Path(scratch))
-        setting = LocalSetting.here(threads=threads)
-        kept = _Kept()
-        measure_group([Task(workload, "profile")], setting.stage, settings, kept, supply)
-        measurement = kept.measurements[0]
+    setting = LocalSetting.here(runtime or host_profile())
+    settings = _limited(settings or Settings(), setting)
+    flow = control_flow or ControlFlow()
+    if store is not None:
+        setting.store_in(store)
+    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch, Bench.for_profile(setting.profile) as bench:
+        written = read_model(Path(model), shapes, Path(scratch))
+        workload = _in_precision(written, setting, store)
+        ways = paths(workload, flow.probabilities, flow.trips, Path(scratch))
+        made = _measure([way.workload for way in ways], setting, settings, store, bench)
+        costs = tuple(
+            PathCost(way.label, way.probability, way.workload, measurement)
+            for way, measurement in zip(ways, made, strict=True)
+        )
+        for cost in costs:
+            _raise_for(cost.measurement, Path(model), setting.profile)
+        likeliest, latency = costs[0].workload, costs[0].measurement.latency
+        assert latency is not None
+        return ModelProfile(
+            workload=workload,
+            setting=setting,
+            paths=costs,
+            kernels=kernel_shares(likeliest, setting.stage, settings, bench, latency.median_ms),
+            pipeline=measure_pipeline(likeliest, setting.stage, settings, bench, pipeline) if pipeline else (),
+            is_emulated=_is_emulated(likeliest, setting.profile),
+        )
+
+
+def _limited(settings: Settings, setting: LocalSetting) -> Settings:
+    """With a limit of memory, so that a greedy graph fails alone; a GPU's driver reserves more than there is."""
+    is_on_cpu = setting.profile.provider in (CPU_PROVIDER, "llvm")
+    if settings.memory_limit_bytes is not None or not is_on_cpu:
+        return settings
+    return replace(settings, memory_limit_bytes=memory_limit_bytes(setting.facts))
+
+
+def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None) -> Workload:
+    """The workload in the profile's precision; that it cannot be had is a result, and stored as one."""
+    if setting.profile.precision == "fp32":
+        # A model that is quantised already is no float32 network, and measured as it is.
+        return workload
+    try:
+        return convert(workload, setting.profile.precision)
+    except UnsupportedPrecision as refusal:
         if store is not None:
-            setting.store_in(store)
             store.put_workload(workload)
-            store.record(measurement)
-        _raise_for(measurement, Path(model))
-        shares = _kernel_shares(workload, setting, settings, supply, measurement)
-        return ModelProfile(workload, setting, measurement, shares)
+            store.record(
+                conclude(
+                    Task(workload, "profile"), setting.stage, [], Status.UNSUPPORTED_PRECISION, refusal.message,
+                    overhead=None, started_at=None, session="",
+                )
+            )  # fmt: skip
+        raise
 
 
-class _Kept:
+def _is_emulated(workload: Workload, profile: RuntimeProfile) -> bool:
+    if profile.precision != "fp16" or profile.runtime != "onnxruntime" or profile.interpreter:
+        return False
+    return emulated(kernels(workload, profile))
+
+
+def _measure(
+    workloads: Sequence[Workload], setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench
+) -> list[Measurement]:
+    """One measurement of each workload; a rejected attempt is repeated while there is time."""
+    found: dict[str, Measurement] = {}
+    stage, begin = setting.stage, time.monotonic()
+    for attempt in range(ATTEMPTS):
+        left_s = settings.group_max_s - (time.monotonic() - begin)
+        is_last = attempt == ATTEMPTS - 1 or left_s < settings.group_max_s / 2
+        open_ones = [w for w in workloads if w.graph_hash not in found or _is_worth_repeating(found[w.graph_hash])]
+        if not open_ones or (attempt and left_s <= 0):
+            break
+        kept = Kept()
+        tasks = [Task(workload, "profile", is_last_attempt=is_last) for workload in open_ones]
+        measure_group(tasks, stage, replace(settings, group_max_s=max(left_s, 1.0)), kept, bench)
+        found |= {measurement.graph_hash: measurement for measurement in kept.measurements}
+        if store is not None:
+            for task in tasks:
+                store.put_workload(task.workload)
+            for measurement in kept.measurements:
+                store.record(measurement)
+        # The machine may have changed; then only a new stage gets a measurement that is not rejected for it.
+        stage = setting.stage_now(store)
+    return [found[workload.graph_hash] for workload in workloads]
+
+
+def _is_worth_repeating(measurement: Measurement) -> bool:
+    return measurement.status is Status.REJECTED
+
+
+class Kept:
     """A listener that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -94,48 +215,22 @@ class _Kept:
         self.measurements.append(measurement)
 
 
-def _raise_for(measurement: Measurement, path: Path) -> None:
+def _raise_for(measurement: Measurement, path: Path, profile: RuntimeProfile) -> None:
     """Turn an outcome without a latency into the error that names it."""
     status, message = measurement.status, measurement.message
-    if status.has_latency:
+    if measurement.latency is not None:
         return
     if status is Status.UNSUPPORTED_OPERATOR:
         raise UnsupportedOperator(f"{path}: the runtime has no kernel for an operator: {message}")
     if status in (Status.INVALID_MODEL, Status.INVALID_OUTPUT):
         raise BrokenModel(f"{path}: {message}")
+    if status is Status.PROVIDER_FALLBACK:
+        raise EdgecostError(
+            f"{path}: {profile.provider} did not take the whole graph: {message}",
+            remedy="`edgecost runtime list` says which providers work here; --runtime ort measures on the CPU",
+        )
     if status is Status.REJECTED:
         raise UnstableMeasurement(
             f"{path}: {message}", remedy="stop other programs and try again; `edgecost doctor` says what disturbs"
         )
     raise EdgecostError(f"{path}: {status.value}: {message}")
-
-
-def _kernel_shares(
-    workload: Workload, setting: LocalSetting, settings: Settings, supply: RunnerSupply, measurement: Measurement
-) -> tuple[KernelShare, ...]:
-    request = {**load_request(workload.name, workload, settings.seed), "verb": "profile", "runs": PROFILED_RUNS}
-    try:
-        with RunnerClient(supply, setting.profile, runner_rules(), cpus=setting.stage.cpus) as runner:
-            runner.send(request)
-            answer = runner.receive(settings.visit_timeout_s)
-    except RunnerDied as died:
-        raise RunnerError(f"the runtime's profiler failed: {died.message}") from died
-    records = answer.get("kernels")
-    if not isinstance(records, list) or measurement.latency is None:
-        return ()
-    parsed = [_parse(record) for record in records if isinstance(record, dict)]
-    total = sum(time_ns for _, _, _, time_ns in parsed)
-    whole_ms = measurement.latency.median_ms
-    return tuple(
-        KernelShare(name, op, outputs, time_ns / total, whole_ms * time_ns / total)
-        for name, op, outputs, time_ns in parsed
-        if total
-    )
-
-
-def _parse(record: Mapping[str, object]) -> tuple[str, str, tuple[tuple[int, ...], ...], float]:
-    times, outputs = record["times_ns"], record["outputs"]
-    if not isinstance(times, list) or not isinstance(outputs, list):
-        raise RunnerError("the runner sent a profile without times or shapes")
-    shapes = tuple(tuple(int(dim) for dim in shape) for _, shape in outputs)
-    return str(record["name"]), str(record["op"]), shapes, float(statistics.median(times))

@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from ..db import Store
 from ..profiler.errors import GateError
+from ..profiler.protocol import Settings
 from ..profiler.records import Json
 from ..profiler.weights import complete
 from ..profiler.workload import Workload
-from .campaign import LocalSetting, Planned
+from .campaign import Planned
 from .correction import ScaleReport, judge_scale, spread
 from .dataset import load_samples
 from .files import write_atomically
+from .local_setting import LocalSetting
 from .lut import Lut
 from .lut_build import build_lut
 from .lut_formats import lut_format
@@ -146,7 +148,8 @@ def _measure_networks(
             asked, title = _disagreeing(store, setting, built), "measuring networks again whose processes disagree"
         if asked or outcome is None:
             wanted = [Planned(workload, "network", workload.name, round=session) for workload in asked]
-            outcome = measure_planned(store, setting, name, space, wanted, narrator, title, seed=seed + session)
+            settings = Settings(seed=seed + session)
+            outcome = measure_planned(store, setting, name, space.name, wanted, narrator, title, settings=settings)
     assert outcome is not None
     return outcome
 

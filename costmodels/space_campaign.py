@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..db import Store
@@ -11,7 +11,8 @@ from ..devices.agent import MeasuringJob, WorkReport
 from ..devices.host import memory_limit_bytes
 from ..profiler.protocol import Settings
 from ..profiler.records import Json, Measurement
-from .campaign import LocalSetting, Planned, plan, run_campaign
+from .campaign import Planned, plan, run_campaign
+from .local_setting import LocalSetting
 from .space import Space
 from .space_plan import plan_space
 
@@ -73,7 +74,16 @@ def measure_space(
         f" {counts['panel']} repetitions of cells in other processes"
     )
     return measure_planned(
-        store, setting, name, space, wanted, narrator, "measuring cells", budget_s=budget_s, limit=limit, seed=seed
+        store,
+        setting,
+        name,
+        space.name,
+        wanted,
+        narrator,
+        "measuring cells",
+        budget_s=budget_s,
+        limit=limit,
+        settings=Settings(seed=seed),
     )
 
 
@@ -81,17 +91,21 @@ def measure_planned(
     store: Store,
     setting: LocalSetting,
     name: str,
-    space: Space,
+    origin: str,
     wanted: list[Planned],
     narrator: Narrator,
     title: str,
     *,
     budget_s: float | None = None,
     limit: int | None = None,
-    seed: int = 0,
+    settings: Settings | None = None,
 ) -> CampaignOutcome:
-    """Plan workloads under a campaign's name and work off what is open, telling the narrator."""
-    campaign_id = plan(store, setting, name, space.name, wanted)
+    """Plan workloads under a campaign's name and work off what is open, telling the narrator.
+
+    Args:
+        origin: the space, or whatever else the workloads come from.
+    """
+    campaign_id = plan(store, setting, name, origin, wanted)
     before = _jobs(store, campaign_id)
     open_jobs = before["pending"] + before["leased"]
     reused = max(0, len(wanted) - open_jobs - before["failed"])
@@ -104,7 +118,7 @@ def measure_planned(
     def progress(job: MeasuringJob, measurement: Measurement) -> None:
         narrator.step(f"{job.label}: {measurement.status.value}")
 
-    settings = Settings(seed=seed, memory_limit_bytes=memory_limit_bytes(setting.facts))
+    settings = replace(settings or Settings(), memory_limit_bytes=memory_limit_bytes(setting.facts))
     report = run_campaign(store, setting, campaign_id, settings, budget_s=budget_s, limit=limit, progress=progress)
     after = _jobs(store, campaign_id)
     return CampaignOutcome(report, after["done"], after["failed"], after["pending"] + after["leased"])

@@ -159,7 +159,15 @@ def _held_by(names: Collection[str]) -> ColumnElement[bool]:
 
 
 def _job(row: RowMapping, lease_token: str | None) -> Job:
-    return Job(row["id"], row["graph_hash"], row["purpose"], row["label"], row["attempts"], lease_token)
+    return Job(
+        id=row["id"],
+        graph_hash=row["graph_hash"],
+        purpose=row["purpose"],
+        label=row["label"],
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        lease_token=lease_token,
+    )
 
 
 def _measurement_id(row: RowMapping) -> str:

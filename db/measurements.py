@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 
@@ -42,16 +43,9 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
     table = schema.measurement
     statement = insert_missing(table, connection).values(_row(connection, measurement, job_id))
     added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
-    if added and measurement.visits:
-        connection.execute(
-            insert(schema.measurement_raw),
-            {
-                "measurement_id": measurement.measurement_id,
-                "kind": "visits",
-                "codec": CODEC,
-                "payload": encode_visits(measurement.visits),
-            },
-        )
+    traces = list(_traces(measurement)) if added else []
+    if traces:
+        connection.execute(insert(schema.measurement_raw), traces)
     if added and job_id is not None:
         close_attempt(connection, job_id, measurement.status, lease_token)
     spool = schema.visit_spool
@@ -106,12 +100,30 @@ def _row(connection: Connection, measurement: Measurement, job_id: int | None) -
     return row
 
 
+def _traces(measurement: Measurement) -> Iterator[dict[str, object]]:
+    """What is too long for columns: visits, and the conditions around them."""
+    if measurement.visits:
+        yield _trace(measurement, "visits", CODEC, encode_visits(measurement.visits))
+    if measurement.conditions:
+        yield _trace(measurement, "conditions", "json", json.dumps(dict(measurement.conditions)).encode())
+
+
+def _trace(measurement: Measurement, kind: str, codec: str, payload: bytes) -> dict[str, object]:
+    return {"measurement_id": measurement.measurement_id, "kind": kind, "codec": codec, "payload": payload}
+
+
 def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
     table, raw, annotation = schema.measurement, schema.measurement_raw, schema.annotation
     statement: Select[tuple[object, ...]] = select(table)
     if wanted.with_visits:
+        about = raw.alias()
         visits = and_(raw.c.measurement_id == table.c.measurement_id, raw.c.kind == "visits")
-        statement = select(table, raw.c.payload).outerjoin_from(table, raw, visits)
+        conditions = and_(about.c.measurement_id == table.c.measurement_id, about.c.kind == "conditions")
+        statement = (
+            select(table, raw.c.payload, about.c.payload.label("conditions"))
+            .outerjoin_from(table, raw, visits)
+            .outerjoin(about, conditions)
+        )
     if wanted.device_identity is not None:
         statement = statement.where(table.c.device_identity == wanted.device_identity)
     if wanted.profile_hash is not None:
@@ -134,10 +146,12 @@ def _measurement(row: RowMapping, with_visits: bool) -> Measurement:
     if row["latency_visits"] is not None:
         latency = Latency(**{name: row[column] for name, column in _LATENCY.items()})
     payload: bytes | None = row["payload"] if with_visits else None
+    conditions: bytes | None = row["conditions"] if with_visits else None
     return Measurement(
         **{name: row[name] for name in _TEXTS},
         status=Status(row["status"]),
         latency=latency,
         overhead_ms=row["overhead_ms"],
         visits=() if payload is None else decode_visits(payload),
+        conditions={} if conditions is None else json.loads(conditions),
     )

@@ -28,13 +28,17 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job:
-    """A job in somebody's hands. ``attempts`` counts the failed ones before this; ``lease_token`` names this lease."""
+    """A job in somebody's hands. ``attempts`` counts the failed ones before this; ``lease_token`` names this lease.
+
+    After ``max_attempts`` failed ones it is given up.
+    """
 
     id: int
     graph_hash: str
     purpose: str
     label: str
     attempts: int
+    max_attempts: int
     lease_token: str | None
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = ("edgecost_0001",)
+REVISIONS = ("edgecost_0001", "edgecost_0002")
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -62,6 +62,15 @@ runtime_profile = Table(
     "runtime_profile",
     metadata,
     Column("profile_hash", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+#: What somebody wants to measure with, by the name they gave it. Nothing refers to it: measurements refer to what was
+#: found when it was looked up, a ``runtime_profile``.
+named_runtime = Table(
+    "named_runtime",
+    metadata,
+    Column("name", Text, primary_key=True),
     Column("document", JSON, nullable=False),
 )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..profiler.records import Device, Environment, Json, Measurement, RuntimeProfile
-from . import campaigns, measurements, workloads
+from ..profiler.runtimes import NamedRuntime
+from . import campaigns, measurements, named_runtimes, workloads
 from .connect import Database, resolve_url
 from .counts import counts
 from .records import CampaignSummary, Interrupted, Job, NewJob, SpooledVisit, StoreCounts
@@ -42,6 +44,19 @@ class Store:
             undo.callback(self._database.close)
             bring_to_head(self._database)
             undo.pop_all()
+
+    @staticmethod
+    def exists(url: str | os.PathLike[str] | None = None) -> bool:
+        """Whether there is something to open, which opening would otherwise make; a server is taken to have it.
+
+        Raises:
+            UsageError: another kind of database.
+        """
+        place = resolve_url(url)
+        try:
+            return place.get_backend_name() != "sqlite" or Path(place.database or "").exists()
+        except OSError:
+            return True  # a folder that may not be looked into: opening says what is wrong
 
     @property
     def url(self) -> str:
@@ -93,6 +108,27 @@ class Store:
         """By name."""
         with self._database.read() as connection:
             return workloads.devices(connection)
+
+    # Runtimes by the names that people gave them.
+
+    def put_named_runtime(self, named: NamedRuntime) -> bool:
+        """Store a runtime under its name. False when the name is taken: what was stored first stays."""
+        with self._database.write() as connection:
+            return named_runtimes.put(connection, named)
+
+    def named_runtime(self, name: str) -> NamedRuntime | None:
+        with self._database.read() as connection:
+            return named_runtimes.get(connection, name)
+
+    def named_runtimes(self) -> list[NamedRuntime]:
+        """By name."""
+        with self._database.read() as connection:
+            return named_runtimes.read_all(connection)
+
+    def remove_named_runtime(self, name: str) -> bool:
+        """Forget a name; the measurements made with it stay. False when there is no such name."""
+        with self._database.write() as connection:
+            return named_runtimes.remove(connection, name)
 
     # Measurements.
 

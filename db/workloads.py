@@ -34,7 +34,7 @@ def put_environment(connection: Connection, environment: Environment) -> None:
 
 
 def put_profile(connection: Connection, profile: RuntimeProfile) -> None:
-    row = {"profile_hash": profile.profile_hash, "document": asdict(profile)}
+    row = {"profile_hash": profile.profile_hash, "document": profile.document()}
     connection.execute(insert_missing(schema.runtime_profile, connection), row)
 
 
@@ -77,10 +77,7 @@ def profile(connection: Connection, profile_hash: str) -> RuntimeProfile | None:
     table = schema.runtime_profile
     statement = select(table.c.document).where(table.c.profile_hash == profile_hash)
     document = connection.execute(statement).scalar_one_or_none()
-    if document is None:
-        return None
-    options = tuple((key, value) for key, value in document["options"])
-    return RuntimeProfile(**{**document, "options": options})
+    return None if document is None else RuntimeProfile.from_document(document)
 
 
 def environment(connection: Connection, environment_hash: str) -> Environment | None:

@@ -7,14 +7,15 @@ network: those are job sources.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..profiler.client import RunnerSupply
-from ..profiler.measure import GroupTimes, Stage, Task, measure_group
+from ..profiler.bench import Bench
+from ..profiler.measure import measure_group
 from ..profiler.protocol import GROUP_SIZE, Settings
-from ..profiler.records import Measurement, Status, Visit
+from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
+from ..profiler.tasks import GroupTimes, Stage, Task
 from ..profiler.workload import Workload
 
 
@@ -27,6 +28,7 @@ class MeasuringJob:
     label: str
     workload: Workload
     lease_token: str | None = None
+    is_last_attempt: bool = False
 
 
 class JobSource(Protocol):
@@ -52,26 +54,36 @@ class WorkReport:
     out_of_budget: bool = False
 
 
-def work_off(source: JobSource, stage: Stage, settings: Settings, *, budget_s: float | None = None) -> WorkReport:
+def work_off(
+    source: JobSource,
+    set_stage: Callable[[], Stage],
+    settings: Settings,
+    *,
+    profile: RuntimeProfile,
+    budget_s: float | None = None,
+) -> WorkReport:
     """Measure until the source has no more jobs, or the budget is spent.
 
     The budget is looked at between groups, and the size of a group shrinks with what is left of it.
+
+    Args:
+        set_stage: called before each group, since the machine may have changed since the last one.
 
     Raises:
         RunnerError: the runner cannot be started.
     """
     report = WorkReport()
-    with RunnerSupply() as supply:
-        _work_off(source, stage, settings, budget_s, supply, report)
+    with Bench.for_profile(profile) as bench:
+        _work_off(source, set_stage, settings, budget_s, bench, report)
     return report
 
 
 def _work_off(
     source: JobSource,
-    stage: Stage,
+    set_stage: Callable[[], Stage],
     settings: Settings,
     budget_s: float | None,
-    supply: RunnerSupply,
+    bench: Bench,
     report: WorkReport,
 ) -> None:
     begin = time.monotonic()
@@ -85,7 +97,7 @@ def _work_off(
         if not jobs:
             return
         listener = _Relay(source, jobs, report)
-        times = measure_group(list(listener.job_of), stage, settings, listener, supply)
+        times = measure_group(list(listener.job_of), set_stage(), settings, listener, bench)
         report.times.total_s += time.monotonic() - begin - spent
         report.times.warmup_s += times.warmup_s
         report.times.measuring_s += times.measuring_s
@@ -109,7 +121,7 @@ class _Relay:
     def __init__(self, source: JobSource, jobs: Sequence[MeasuringJob], report: WorkReport) -> None:
         self.source = source
         self.report = report
-        self.job_of = {Task(job.workload, job.purpose): job for job in jobs}
+        self.job_of = {Task(job.workload, job.purpose, is_last_attempt=job.is_last_attempt): job for job in jobs}
 
     def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
         self.source.visited([(self.job_of[task], task.measurement_id, visit) for task, visit in visits])

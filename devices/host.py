@@ -62,13 +62,28 @@ def read_host(root: Path = Path("/")) -> HostFacts:
         hypervisor=_hypervisor(root, fields.get("flags", "")),
         governors=tuple(sorted(set(_read_all(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")))),
         turbo=_turbo(root),
-        temperatures_celsius=tuple(
-            int(value) / 1000
-            for value in _read_all(root, "sys/class/thermal/thermal_zone*/temp")
-            if value.lstrip("-").isdigit()
-        ),
+        temperatures_celsius=_temperatures(root),
         load_1min=_load(root),
     )
+
+
+def read_conditions(root: Path = Path("/")) -> dict[str, Json]:
+    """What moves all the time: load, clocks, temperatures, free memory and CPU seconds since boot, as far as known.
+
+    ``cpu_busy_s`` and ``cpu_stolen_s`` add up over all CPUs: between two readings they tell what others took.
+    """
+    clocks_khz = _read_all(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    memory = dict(_pairs(_read(root / "proc/meminfo") or ""))
+    available = memory.get("MemAvailable")
+    busy_s, stolen_s = _cpu_seconds(root)
+    return {
+        "load_1min": _load(root),
+        "clocks_mhz": [int(value) / 1000 for value in clocks_khz if value.isdecimal()],
+        "temperatures_celsius": list(_temperatures(root)),
+        "memory_available_bytes": None if available is None else int(available.split()[0]) * 1024,
+        "cpu_busy_s": busy_s,
+        "cpu_stolen_s": stolen_s,
+    }
 
 
 def host_device(facts: HostFacts, root: Path = Path("/")) -> Device:
@@ -203,6 +218,21 @@ def _turbo(root: Path) -> bool | None:
         return no_turbo == "0"
     boost = _read(root / "sys/devices/system/cpu/cpufreq/boost")
     return None if boost is None else boost == "1"
+
+
+def _temperatures(root: Path) -> tuple[float, ...]:
+    values = _read_all(root, "sys/class/thermal/thermal_zone*/temp")
+    return tuple(int(value) / 1000 for value in values if value.lstrip("-").isdigit())
+
+
+def _cpu_seconds(root: Path) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of all CPUs since boot (proc(5): user nice system idle iowait irq softirq steal)."""
+    first = (_read(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu":
+        return None, None
+    user, nice, system, _, _, irq, softirq, steal = (int(ticks) for ticks in first[1:9])
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / ticks_per_s, steal / ticks_per_s
 
 
 def _load(root: Path) -> float | None:

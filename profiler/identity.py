@@ -1,7 +1,9 @@
 """The identity of a graph: one hash for every spelling of the same computation.
 
 Names, documentation, producer, listing order, dead nodes and the values of weights do not enter; operators, attributes,
-edges, shapes, types, opset and the values of structural constants (shapes, axes, clip limits) do.
+edges, shapes, types, opset and the values of structural constants (shapes, axes, clip limits) do. Of a scale of a
+quantised operator only the type, the shape and who shares it count, and of a zero point also whether it is zero: a
+runtime chooses its kernels by that, and computes no faster for one scale than for another.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from .quantised_roles import Role, quantised_roles
 from .weights import Weight
 
 #: Integer constants up to this many elements are shapes, axes and indices: they decide what is computed.
@@ -20,13 +23,18 @@ STRUCTURAL_INTEGERS_MAX = 4096
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
 
 
-def is_structural(tensor: TensorProto) -> bool:
-    """Whether a constant's values belong to the graph's identity rather than to its weights."""
+def is_structural(tensor: TensorProto, role: Role | None = None) -> bool:
+    """Whether a constant's values travel with the graph rather than as a description of weights.
+
+    ``role`` is what a quantised operator reads the constant for, if that is all it is read for.
+    """
     size = 1
     for dim in tensor.dims:
         size *= dim
     if tensor.data_location == TensorProto.EXTERNAL:
         return False
+    if size > 1 and role is not None:
+        return role is not Role.DATA
     return size <= 1 or (tensor.data_type in _INTEGERS and size <= STRUCTURAL_INTEGERS_MAX)
 
 
@@ -75,14 +83,15 @@ class _CanonicalGraph:
         self.ids: dict[str, int] = dict(outer or {})
         self.lines: list[object] = []
         self.producer = {name: node for node in graph.node for name in node.output if name}
+        roles = quantised_roles(graph.node)
         for tensor in graph.initializer:
-            self.leaves[tensor.name] = _describe_constant(tensor)
+            self.leaves[tensor.name] = _describe_constant(tensor, roles.get(tensor.name))
         for sparse in graph.sparse_initializer:
             kind = _type_name(sparse.values.data_type)
             self.leaves[sparse.values.name] = ["sparse weight", kind, list(sparse.dims), list(sparse.values.dims)]
         for node in graph.node:
             if node.op_type == "Constant" and not node.domain and node.attribute[0].type == AttributeProto.TENSOR:
-                self.leaves[node.output[0]] = _describe_constant(node.attribute[0].t)
+                self.leaves[node.output[0]] = _describe_constant(node.attribute[0].t, roles.get(node.output[0]))
 
     def document(self) -> list[object]:
         # Old exporters list constants among the inputs as well.
@@ -173,9 +182,13 @@ def _describe_function(function: onnx.FunctionProto) -> str:
     return json.dumps([function.domain, function.name, _CanonicalGraph(graph, {}).document()])
 
 
-def _describe_constant(tensor: TensorProto) -> list[object]:
+def _describe_constant(tensor: TensorProto, role: Role | None = None) -> list[object]:
     kind = _type_name(tensor.data_type)
-    if not is_structural(tensor):
+    if role is Role.SCALE:
+        return ["scale", kind, list(tensor.dims)]
+    if role is Role.ZERO_POINT and tensor.data_location != TensorProto.EXTERNAL:
+        return ["zero point", kind, list(tensor.dims), bool(numpy_helper.to_array(tensor).any())]
+    if not is_structural(tensor, role):
         return ["weight", kind, list(tensor.dims)]
     return ["constant", kind, list(tensor.dims), repr(numpy_helper.to_array(tensor).tolist())]
 

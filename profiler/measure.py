@@ -6,72 +6,31 @@ the visits that they already have. Where results are kept is the caller's busine
 
 from __future__ import annotations
 
-import base64
 import random
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 
-from .client import Answer, RunnerClient, RunnerDied, RunnerSupply
+from .bench import Bench
+from .client import RunnerClient
+from .conclusion import conclude, limit_status, timestamp
 from .cpu_lock import hold_cpus
+from .loading import LoadRefused
 from .overhead import overhead_ms, overhead_probes
-from .protocol import PROTOCOL, Settings, canary_baseline, has_converged, is_exhausted, judge_visit, runner_rules
-from .records import Environment, Json, Measurement, RuntimeProfile, Status, Visit
-from .statistics import summarise
-from .workload import Workload
+from .protocol import Settings, canary_baseline, has_converged, is_exhausted, judge_visit, runner_rules
+from .records import Environment, Json, Status, Visit
+from .tasks import GroupTimes, Listener, Stage, Task
+from .worker import Answer, RunnerDied
 
 #: Deaths of the runner that one group survives; beyond this the machine is at fault, not a workload.
 RESTARTS_MAX = 8
-
-
-@dataclass(frozen=True)
-class Task:
-    """A workload to be measured: the identity of the attempt is made before its first run."""
-
-    workload: Workload
-    purpose: str
-    measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-
-class Listener(Protocol):
-    """What happens during a group, as it happens."""
-
-    def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
-        """A round's visits were judged; they should survive the death of this process from here on."""
-
-    def finished(self, task: Task, measurement: Measurement) -> None:
-        """An attempt is over."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a measurement stands on, the same for every workload of a group."""
-
-    profile: RuntimeProfile
-    environment: Environment
-    device_identity: str
-    cpus: tuple[int, ...] = ()
-
-
-@dataclass
-class GroupTimes:
-    """Seconds that a group took, and where they went."""
-
-    total_s: float = 0.0
-    warmup_s: float = 0.0
-    measuring_s: float = 0.0
-
-    @property
-    def outside_share(self) -> float:
-        """Share of the time spent neither warming up nor measuring."""
-        return 1.0 - (self.warmup_s + self.measuring_s) / self.total_s if self.total_s else 0.0
+#: The wall clock may be set while a group runs; a step beyond this is told, since time stamps around it mislead.
+CLOCK_STEP_S = 1.0
 
 
 def measure_group(
-    tasks: Sequence[Task], stage: Stage, settings: Settings, listener: Listener, supply: RunnerSupply
+    tasks: Sequence[Task], stage: Stage, settings: Settings, listener: Listener, bench: Bench
 ) -> GroupTimes:
     """Measure the tasks, interleaved; every task ends in exactly one call of ``listener.finished``.
 
@@ -83,14 +42,14 @@ def measure_group(
         RunnerError: the runner could not be started at all.
     """
     with hold_cpus(stage.cpus):
-        return _Group(tasks, stage, settings, listener, supply).run()
+        return _Group(tasks, stage, settings, listener, bench).run()
 
 
 class _Group:
     def __init__(
-        self, tasks: Sequence[Task], stage: Stage, settings: Settings, listener: Listener, supply: RunnerSupply
+        self, tasks: Sequence[Task], stage: Stage, settings: Settings, listener: Listener, bench: Bench
     ) -> None:
-        self.supply = supply
+        self.bench = bench
         self.stage = stage
         self.settings = settings
         self.listener = listener
@@ -100,8 +59,11 @@ class _Group:
         self.canaries: list[int] = []
         self.rounds = 0
         self.random = random.Random(settings.seed)
-        self.started_at = _now()
+        self.started_at = datetime.now(timezone.utc)
         self.begin = time.monotonic()
+        self.before: Mapping[str, Json] = stage.read_conditions() if stage.read_conditions else {}
+        #: Per workload, what loading it said.
+        self.loads: dict[str, dict[str, Json]] = {}
         self.deadline = self.begin + settings.group_max_s
         self.times = GroupTimes()
         self.session = ""
@@ -141,15 +103,16 @@ class _Group:
         self.session = uuid.uuid4().hex
         self.canaries = []
         with RunnerClient(
-            self.supply,
+            self.bench.supply,
             self.stage.profile,
-            runner_rules(),
+            runner_rules(self.settings),
             cpus=self.stage.cpus,
             memory_limit_bytes=self.settings.memory_limit_bytes,
+            canary=self.bench.loader.canary(),
         ) as runner:
             for name in list(self.open):
                 self._load(runner, name)
-            self.supply.prepare()
+            self.bench.supply.prepare()
             self._ask(runner, list(self.open))
             while self._waiting():
                 answers = self._hear(runner)
@@ -162,15 +125,24 @@ class _Group:
                     self._finish(name, status, message)
 
     def _load(self, runner: RunnerClient, name: str) -> None:
+        try:
+            request = self.bench.loader.request(name, self.open[name].workload, self.settings.seed)
+        except LoadRefused as refusal:
+            self._finish(name, refusal.status, refusal.message)
+            return
         self.current = name
-        request = load_request(name, self.open[name].workload, self.settings.seed)
-        runner.send(request)
+        runner.send(request, self.settings.visit_timeout_s)
         answer = runner.receive(self.settings.visit_timeout_s)
         self.current = ""
         if answer["event"] == "failed":
             self._failed(answer)
         else:
             self.times.warmup_s += _int(answer["warmup_ns"]) / 1e9
+            self.loads[name] = {
+                "load_ms": _int(answer["load_ns"]) / 1e6,
+                "first_run_ms": _int(answer["first_run_ns"]) / 1e6,
+                "compile_ms": request.get("compile_ms"),
+            }
 
     def _failed(self, answer: Answer) -> None:
         self._finish(str(answer["id"]), Status(answer["outcome"]), str(answer["message"]))
@@ -214,7 +186,7 @@ class _Group:
                 (before, after),
                 _int(answer["switches"]),
                 canary_baseline_ns=baseline,
-                single_thread=self.stage.profile.threads == 1,
+                single_thread=self.stage.profile.is_one_cpu_thread,
             )
             self.visits[name].append(visit)
             if name in self.open and name not in self.probes:
@@ -229,83 +201,52 @@ class _Group:
             if has_converged(self.visits[name], self.settings):
                 ended[name] = (Status.OK, "")
             elif late or is_exhausted(self.visits[name], self.settings):
-                ended[name] = limit_status(self.visits[name], self.settings)
-        return ended
+                is_last = self.open[name].is_last_attempt
+                ended[name] = limit_status(self.visits[name], self.settings, is_last=is_last)
+        change = self._environment_change() if ended else ""
+        # Nobody knows at which round it changed, nor which of the visits so far still mean the same.
+        return dict.fromkeys(self._waiting(), (Status.REJECTED, change)) if change else ended
+
+    def _environment_change(self) -> str:
+        """What is different now from when the stage was set; empty when nothing is."""
+        if self.stage.read_environment is None:
+            return ""
+        return describe_change(self.stage.environment, self.stage.read_environment())
 
     def _finish(self, name: str, status: Status, message: str) -> None:
         task = self.open.pop(name)
         if name in self.probes:
             return
         overhead = overhead_ms({probe: self.visits[f"probe:{probe}"] for probe in overhead_probes()})
+        # Counted by the clock that nobody can set, so that no measurement ends before it began.
+        finished = self.started_at + timedelta(seconds=time.monotonic() - self.begin)
         self.listener.finished(
             task,
             conclude(
-                task, self.stage, self.visits[name], status, message, overhead=overhead,
-                started_at=self.started_at, session=self.session,
+                task, self.stage, self.visits[name], status, message, overhead=overhead, session=self.session,
+                started_at=timestamp(self.started_at), finished_at=timestamp(finished),
+                conditions=self._conditions(name, finished),
             ),
         )  # fmt: skip
 
-
-def load_request(name: str, workload: Workload, seed: int) -> Answer:
-    """What the runner needs to load a workload: the file with its own weights, or the skeleton and its recipe."""
-    request: Answer = {"verb": "load", "id": name, "seed": seed}
-    if workload.path:
-        return {**request, "path": workload.path}
-    weights: list[Json] = [{**asdict(weight), "shape": list(weight.shape)} for weight in workload.weights]
-    return {**request, "model": base64.b64encode(workload.skeleton).decode(), "weights": weights}
-
-
-def conclude(
-    task: Task,
-    stage: Stage,
-    visits: Sequence[Visit],
-    status: Status,
-    message: str,
-    *,
-    overhead: float | None,
-    started_at: str | None,
-    session: str,
-) -> Measurement:
-    """The measurement that a list of visits amounts to; a status without a latency gets none.
-
-    Args:
-        started_at: None where only the end is known (visits found after a crash): then the end stands for both.
-    """
-    finished_at = _now()
-    return Measurement(
-        measurement_id=task.measurement_id,
-        graph_hash=task.workload.graph_hash,
-        profile_hash=stage.profile.profile_hash,
-        environment_hash=stage.environment.environment_hash,
-        device_identity=stage.device_identity,
-        session=session,
-        protocol=PROTOCOL,
-        purpose=task.purpose,
-        status=status,
-        message=message,
-        started_at=started_at or finished_at,
-        finished_at=finished_at,
-        latency=summarise(visits) if status.has_latency else None,
-        overhead_ms=overhead,
-        visits=tuple(visits),
-    )
+    def _conditions(self, name: str, finished: datetime) -> dict[str, Json]:
+        found: dict[str, Json] = {**self.loads.get(name, {})}
+        if self.stage.read_conditions is not None:
+            found |= {"before": dict(self.before), "after": dict(self.stage.read_conditions())}
+        step_s = (datetime.now(timezone.utc) - finished).total_seconds()
+        if abs(step_s) > CLOCK_STEP_S:
+            found["wall_clock_step_s"] = step_s
+        return found
 
 
-def limit_status(visits: Sequence[Visit], settings: Settings) -> tuple[Status, str]:
-    """How an attempt that reached its limit ends: unconverged, or with too few valid visits to say a number."""
-    valid = sum(1 for visit in visits if visit.value_ns is not None)
-    if valid < settings.visits_min:
-        reasons = sorted({visit.reject_reason for visit in visits if visit.reject_reason})
-        return (
-            Status.REJECTED,
-            f"{valid} of {len(visits)} visits valid, {settings.visits_min} are needed; "
-            + (f"rejected for {', '.join(reasons)}" if reasons else "the group's time was up"),
-        )
-    return Status.UNCONVERGED, f"interval wider than ±{settings.target:.0%} after {len(visits)} visits"
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+def describe_change(before: Environment, after: Environment) -> str:
+    """Which entries of two environments differ, with both values; empty when none does."""
+    if before.environment_hash == after.environment_hash:
+        return ""
+    keys = sorted({*before.document, *after.document})
+    differing = [key for key in keys if before.document.get(key) != after.document.get(key)]
+    listed = ", ".join(f"{key}: {before.document.get(key)} → {after.document.get(key)}" for key in differing)
+    return f"the environment changed during the measurement ({listed})"
 
 
 def _int(value: object) -> int:

@@ -12,6 +12,7 @@ from onnx import TensorProto, checker, external_data_helper, helper, shape_infer
 
 from .errors import BrokenModel, DynamicShape, ExternalDataMissing, UnsupportedOperator, UsageError
 from .identity import hash_graph, is_structural, strip_model
+from .quantised_roles import quantised_roles
 from .runner import ONNX_TYPES
 from .weights import Weight
 from .workload import Workload
@@ -60,14 +61,24 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, scratch: P
     )
 
 
-def split_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Weight, ...]]:
-    """The model without the numbers of its weights, and the description of what was taken out."""
+def split_weights(
+    model: onnx.ModelProto, keep: frozenset[str] = frozenset()
+) -> tuple[onnx.ModelProto, tuple[Weight, ...]]:
+    """The model without the numbers of its weights, and the description of what was taken out.
+
+    The initialisers named in ``keep``, and the scales and zero points of quantised operators, stay as they are; so do
+    the factors of a Resize, which decide the shape of what follows.
+    """
     skeleton = strip_model(model)
+    roles = quantised_roles(skeleton.graph.node)
+    keep |= _resize_factors(skeleton.graph)
     weights = []
     kept = []
     for tensor in skeleton.graph.initializer:
         dtype = str(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        if is_structural(tensor) or dtype not in ONNX_TYPES:
+        inside = tensor.data_location != TensorProto.EXTERNAL
+        kept_by_name = inside and tensor.name in keep
+        if kept_by_name or is_structural(tensor, roles.get(tensor.name)) or dtype not in ONNX_TYPES:
             # Strings, float8 and the like cannot be generated, so they stay as they are.
             kept.append(tensor)
             continue
@@ -82,6 +93,12 @@ def split_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Weight
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     return skeleton, tuple(weights)
+
+
+def _resize_factors(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of what Resize (and Upsample, its name before operator set 10) reads besides its first input."""
+    resizes = [node for node in graph.node if node.op_type in ("Resize", "Upsample")]
+    return frozenset(name for node in resizes for name in node.input[1:] if name)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -122,10 +139,13 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _load_structural(model: onnx.ModelProto, path: Path) -> None:
-    """Take in the shapes, axes and indices that stand in another file: their values decide what is computed."""
+    """Take in the shapes, axes, indices and scales that stand in another file: their values decide what is computed."""
+    roles = quantised_roles(model.graph.node)
+    factors = _resize_factors(model.graph)
     for tensor in model.graph.initializer:
         inside = TensorProto(data_type=tensor.data_type, dims=tensor.dims)
-        if tensor.data_location == TensorProto.EXTERNAL and is_structural(inside):
+        wanted = tensor.name in factors or is_structural(inside, roles.get(tensor.name))
+        if tensor.data_location == TensorProto.EXTERNAL and wanted:
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
             tensor.data_location = TensorProto.DEFAULT
             del tensor.external_data[:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
 #: JSON as it is read: what an environment document or an option table may hold.
@@ -16,13 +16,18 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 class Status(str, Enum):
-    """How an attempt to measure ended. Only ``OK`` and ``UNCONVERGED`` carry a latency that may be used."""
+    """How an attempt to measure ended. Only ``OK`` and ``UNCONVERGED`` carry a latency that may be used.
+
+    ``UNSTABLE`` carries one that is shown and not used.
+    """
 
     OK = "ok"
     #: The interval stayed wider than the target until the limit of rounds or time.
     UNCONVERGED = "unconverged"
-    #: Runs took place, but the guards rejected too many visits to say a number.
+    #: Runs took place, but the guards rejected too many visits to say a number; worth another attempt.
     REJECTED = "rejected"
+    #: Rejected again on the last attempt: what the few valid visits say is kept with its interval, and not learnt from.
+    UNSTABLE = "unstable"
     #: The attempt was cut off (Ctrl-C, power, kill -9) before it had enough visits.
     INTERRUPTED = "interrupted"
     TIMEOUT = "timeout"
@@ -32,12 +37,20 @@ class Status(str, Enum):
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out_of_memory"
     UNSUPPORTED_OPERATOR = "unsupported_operator"
+    #: The runtime or the converter cannot compute this graph in the profile's precision.
+    UNSUPPORTED_PRECISION = "unsupported_precision"
     INVALID_MODEL = "invalid_model"
+    DYNAMIC_SHAPE = "dynamic_shape"
+    #: The runtime cannot make code for the CPU or device that the profile names.
+    INVALID_TARGET = "invalid_target"
+    #: What the machine lacks to make the workload ready, such as a cross compiler.
+    MISSING_TOOL = "missing_tool"
     INVALID_OUTPUT = "invalid_output"
     PROVIDER_FALLBACK = "provider_fallback"
 
     @property
     def has_latency(self) -> bool:
+        """Whether the attempt says a number that predictors and tables may use."""
         return self in (Status.OK, Status.UNCONVERGED)
 
 
@@ -52,12 +65,16 @@ class RuntimeProfile:
     """A configuration of a runtime. Two measurements with different profiles are never the same quantity.
 
     Attributes:
-        runtime: ``onnxruntime``.
+        runtime: ``onnxruntime`` or ``tvm``.
         version: the runtime's version, as the runner found it.
-        provider: execution provider asked for; a silent fall-back to another one is a rejected attempt.
+        provider: execution provider asked for, a silent fall-back to another one is a rejected attempt; for TVM the
+            kind of its target.
         threads: intra-op threads.
-        graph_level: name in ``onnxruntime.GraphOptimizationLevel``.
-        options: session configuration entries.
+        precision: of the workloads that are measured under it.
+        graph_level: name in ``onnxruntime.GraphOptimizationLevel``; for TVM the pipeline.
+        options: session configuration entries; for TVM the target's parts and what was tuned.
+        interpreter: path of the Python that runs the runner; empty for the one that runs edgecost.
+        affinity: CPUs that the runner is pinned to; empty for the rule of ``runtimes.timing_cpus``.
     """
 
     runtime: str
@@ -67,16 +84,67 @@ class RuntimeProfile:
     precision: str = "fp32"
     graph_level: str = "ORT_ENABLE_ALL"
     options: tuple[tuple[str, str], ...] = ()
+    interpreter: str = ""
+    affinity: tuple[int, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """As JSON. What was not there in the first version stands in it only where it is set: hashes stay."""
+        later = {"interpreter": self.interpreter, "affinity": self.affinity}
+        document = {key: value for key, value in asdict(self).items() if key not in later}
+        return {**document, **{key: value for key, value in later.items() if value}}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, object]) -> RuntimeProfile:
+        """The profile that ``document`` describes; fields of a later version are an error, not left out.
+
+        Raises:
+            ValueError: a field is missing or has another type, or there is one that this version does not know.
+        """
+        options, affinity, threads = document.get("options", ()), document.get("affinity", ()), document.get("threads")
+        unknown = set(document) - {one.name for one in fields(cls)}
+        if unknown or not isinstance(options, list | tuple) or not isinstance(affinity, list | tuple):
+            raise ValueError(f"no runtime profile: {', '.join(sorted(unknown)) or 'options or affinity is no list'}")
+        if not isinstance(threads, int):
+            raise ValueError(f"a runtime profile with {threads!r} threads")
+        texts = ("runtime", "version", "provider", "precision", "graph_level")
+        missing = [name for name in texts if name not in document]
+        if missing:
+            raise ValueError(f"a runtime profile without {', '.join(missing)}")
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in options):
+            raise ValueError(f"a runtime profile with the options {options!r}")
+        if not all(isinstance(cpu, int) for cpu in affinity):
+            raise ValueError(f"a runtime profile with the affinity {affinity!r}")
+        runtime, version, provider, precision, graph_level = (str(document[name]) for name in texts)
+        return cls(
+            runtime=runtime,
+            version=version,
+            provider=provider,
+            threads=threads,
+            precision=precision,
+            graph_level=graph_level,
+            options=tuple((str(key), str(value)) for key, value in options),
+            interpreter=str(document.get("interpreter", "")),
+            affinity=tuple(affinity),
+        )
 
     @property
     def profile_hash(self) -> str:
-        return content_hash(asdict(self))
+        return content_hash(self.document())
+
+    @property
+    def is_one_cpu_thread(self) -> bool:
+        """Whether all work is done by the thread that asks for it, so that its CPU time tells when it was preempted."""
+        on_cpu = self.provider in ("CPUExecutionProvider", "llvm")
+        return self.threads == 1 and on_cpu and "rpc_tracker" not in dict(self.options)
 
     @property
     def label(self) -> str:
         """For people: ``onnxruntime 1.32.0, CPU, 1 thread, fp32``."""
         provider = self.provider.removesuffix("ExecutionProvider")
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        if self.runtime == "tvm":
+            trials = dict(self.options).get("trials")
+            provider = f"{self.graph_level} pipeline{f' of {trials} trials' if trials else ''}"
         return f"{self.runtime} {self.version}, {provider}, {threads}, {self.precision}"
 
 
@@ -105,7 +173,9 @@ class Visit:
     """One stay at one workload within an interleaved round: a few timed runs between two canaries.
 
     Attributes:
-        wall_ns, cpu_ns: wall and thread-CPU time of each timed run.
+        wall_ns: wall time of each timed run.
+        cpu_ns: thread-CPU time of each timed run; one number for all of them where the runtime times its runs itself;
+            empty where it is not known.
         canary_ns: the canary before and after.
         switches: involuntary context switches during the timed runs.
         reject_reason: empty when the visit counts.
@@ -158,6 +228,9 @@ class Measurement:
         overhead_ms: what the runtime and the harness take for an empty graph, measured in the same session; None when
             that was not measured. ``net_ms`` subtracts it.
         purpose: ``cell``, ``panel`` (repeatability), ``network``, ``kernel`` or ``profile``.
+        conditions: what the group met beside its frozen environment: ``before`` and ``after`` (load, clock,
+            temperature, memory, as far as the machine tells), and this workload's ``load_ms``, ``first_run_ms`` and
+            ``compile_ms``. Empty for measurements of the first version.
     """
 
     measurement_id: str
@@ -175,6 +248,7 @@ class Measurement:
     latency: Latency | None
     overhead_ms: float | None
     visits: tuple[Visit, ...] = field(repr=False, default=())
+    conditions: Mapping[str, Json] = field(repr=False, hash=False, default_factory=dict)
 
     @property
     def net_ms(self) -> float | None:

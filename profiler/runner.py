@@ -4,12 +4,13 @@ It needs the standard library, numpy and the runtime, and keeps to Python 3.6 sy
 import the runtime can run this file. It decides nothing: which visits count, when to stop and what a number means is
 settled by the process that asks (``measure.py``). It may crash, hang or be killed; the asking side records that.
 
-Requests: ``open``, ``load``, ``round``, ``profile``, ``close``. Answers carry ``event``. All times are
-integer nanoseconds.
+Requests: ``open``, ``load``, ``unload``, ``round``, ``profile``, ``copies``, ``close``. Answers carry ``event``. All
+times are integer nanoseconds. ``--describe`` in place of requests prints which runtimes this interpreter has.
 """
 
 import base64
 import functools
+import importlib
 import json
 import os
 import resource
@@ -23,6 +24,8 @@ ONNX_TYPES = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
     "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13,
 }  # fmt: skip
+#: Providers whose inputs and outputs stay in the GPU's memory; copies are measured apart.
+ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 #: Types of outputs that can hold a NaN, and that numpy can look at.
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 #: A prime number of random values, repeated to fill weights: drawing millions of normals would take longer than
@@ -49,8 +52,12 @@ def _field(number, payload):
     return _key(number) + _varint(len(payload)) + payload
 
 
-def _numbers(shape, dtype, spread, pool, offset):
-    """An array of the given type: normal for floats, zeros and ones for everything else."""
+def _numbers(shape, dtype, spread, pool, offset, fed=False):
+    """An array of the given type: normal for floats, zeros and ones for everything else.
+
+    Weights of 8 bits are the exception: they are quantised numbers over the whole range of their type, since the power
+    that a multiplier draws depends on its bits. What is fed to an input may be used as an index and stays small.
+    """
     import numpy as np
 
     size = 1
@@ -59,6 +66,9 @@ def _numbers(shape, dtype, spread, pool, offset):
     flat = np.resize(np.roll(pool, offset), size) if size else np.zeros(0, np.float32)
     if dtype.startswith("float"):
         return (flat * spread).astype(dtype).reshape(shape)
+    if dtype in ("int8", "uint8") and not fed:
+        # The lowest byte of a normal number's mantissa is uniform.
+        return flat.view(np.uint32).astype(np.uint8).view(dtype).reshape(shape)
     return (flat > 0).astype(dtype).reshape(shape)
 
 
@@ -120,6 +130,55 @@ class Refused(Exception):
         self.outcome = outcome
 
 
+class Runtime(object):
+    """What the runner asks of a runtime: its version, what it raises, sessions, and times by kernel."""
+
+    def __init__(self, version, providers, errors):
+        self.version = version
+        self.providers = providers
+        self.errors = errors
+        #: A session to time in place of the runner's own canary, where the work is done elsewhere.
+        self.canary = None
+
+    def session(self, request, trace=""):
+        raise NotImplementedError
+
+    def kernel_times(self, request, warmups):
+        raise NotImplementedError
+
+
+class OrtRuntime(Runtime):
+    """ONNX Runtime as this interpreter has it."""
+
+    def __init__(self, profile):
+        import onnxruntime
+
+        Runtime.__init__(
+            self, onnxruntime.__version__, onnxruntime.get_available_providers(), _runtime_errors(onnxruntime)
+        )
+        self.module = onnxruntime
+        self.profile = profile
+
+    def session(self, request, trace=""):
+        if "path" in request:
+            model = request["path"]
+        else:
+            model = append_weights(base64.b64decode(request["model"]), request["weights"], request["seed"])
+        return OrtSession(self.module, model, self.profile, request["seed"], trace)
+
+    def kernel_times(self, request, warmups):
+        """Times of each kernel under the runtime's own profiler, in the order in which the kernels first ran."""
+        folder = tempfile.mkdtemp(prefix="edgecost-profile-")
+        try:
+            session = self.session(request, os.path.join(folder, "trace"))
+            for _ in range(warmups + request["runs"]):
+                session.run()
+            with open(session.session.end_profiling()) as trace:
+                return _kernel_times(json.load(trace), request["runs"])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class OrtSession(object):
     """One graph in ONNX Runtime, with inputs and outputs bound to preallocated buffers."""
 
@@ -130,28 +189,61 @@ class OrtSession(object):
         options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, profile["graph_level"])
         options.log_severity_level = 4
+        of_provider = {}
         for key, value in sorted(profile["options"].items()):
-            options.add_session_config_entry(key, value)
+            if key.startswith("provider."):
+                of_provider[key[len("provider.") :]] = value
+            else:
+                options.add_session_config_entry(key, value)
         if trace:
             options.enable_profiling = True
             options.profile_file_prefix = trace
-        self.session = runtime.InferenceSession(model, options, providers=[profile["provider"]])
+        self.session = runtime.InferenceSession(
+            model, options, providers=[profile["provider"]], provider_options=[of_provider]
+        )
         used = self.session.get_providers()[0]
         if used != profile["provider"]:
             raise Refused("provider_fallback", "asked for %s, the runtime took %s" % (profile["provider"], used))
+        place = "cuda" if used in ON_GPU else "cpu"
         self.binding = self.session.io_binding()
         self.keep = []
+        self.fed = []
         pool = _pool(seed)
-        for place, slot in enumerate(self.session.get_inputs()):
-            array = _numbers(_concrete(slot), _numpy_type(slot), 1.0, pool, place * 104729)
-            value = runtime.OrtValue.ortvalue_from_numpy(array)
-            self.keep.extend([array, value])
+        for index, slot in enumerate(self.session.get_inputs()):
+            array = _numbers(_concrete(slot), _numpy_type(slot), 1.0, pool, index * 104729, fed=True)
+            value = runtime.OrtValue.ortvalue_from_numpy(array, place, 0)
+            self.keep.append(array)
+            self.fed.append((value, array.copy()))
             self.binding.bind_ortvalue_input(slot.name, value)
         for slot in self.session.get_outputs():
-            self.binding.bind_output(slot.name)
+            self.binding.bind_output(slot.name, place)
 
     def run(self):
         self.session.run_with_iobinding(self.binding)
+
+    def timed(self, count, wall, cpu):
+        """Wall and thread-CPU time of each of ``count`` runs."""
+        run = self.run
+        wall_ns, cpu_ns = [0] * count, [0] * count
+        for index in range(count):
+            cpu_begin = cpu()
+            begin = wall()
+            run()
+            end = wall()
+            cpu_ns[index] = cpu() - cpu_begin
+            wall_ns[index] = end - begin
+        return wall_ns, cpu_ns
+
+    def copy_in(self):
+        """Copy fresh numbers into the memory that the inputs are bound to."""
+        for value, array in self.fed:
+            value.update_inplace(array)
+
+    def copy_out(self):
+        """Copy the outputs into arrays of one's own."""
+        import numpy as np
+
+        return [np.array(value.numpy()) for value in self.binding.get_outputs() if value.is_tensor()]
 
     def run_first(self):
         """Run once into memory of the runtime's own, refuse NaN, and keep that memory for all further runs.
@@ -168,6 +260,129 @@ class OrtSession(object):
             if value.is_tensor():
                 self.keep.append(value)
                 self.binding.bind_ortvalue_output(name, value)
+
+
+class TvmRuntime(Runtime):
+    """TVM's virtual machine: libraries that were compiled elsewhere, on this machine or on a board over RPC."""
+
+    def __init__(self, profile):
+        # Without its compiler TVM takes a third of the time to import, and a third of the memory.
+        os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
+        import tvm
+        from tvm.runtime.vm import VirtualMachine
+
+        errors = (RuntimeError, ValueError, TypeError, KeyError, AttributeError)
+        Runtime.__init__(self, tvm.__version__, ["llvm"], errors)
+        self.module = tvm
+        self.machine = VirtualMachine
+        self.remote = self._connect(profile["options"])
+        self.device = tvm.cpu(0) if self.remote is None else self.remote.cpu(0)
+
+    def _connect(self, options):
+        if "rpc_tracker" not in options:
+            return None
+        from tvm import rpc
+
+        host, _, port = options["rpc_tracker"].rpartition(":")
+        return rpc.connect_tracker(host, int(port)).request(options["rpc_key"], session_timeout=600)
+
+    def load(self, path):
+        if self.remote is None:
+            return self.module.runtime.load_module(path)
+        # All libraries have one name; under it, the board would find the one that it loaded first.
+        name = "%s-%s" % (os.path.basename(os.path.dirname(path)), os.path.basename(path))
+        self.remote.upload(path, name)
+        return self.remote.load_module(name)
+
+    def session(self, request, trace=""):
+        return TvmSession(self, request, request["seed"])
+
+    def kernel_times(self, request, warmups):
+        """Times of each call that the virtual machine makes, in its order; its own book-keeping calls are left out."""
+        session = self.session(request)
+        for _ in range(warmups):
+            session.run()
+        traces = [session.trace() for _ in range(request["runs"])]
+        return [
+            {"name": name, "op": name, "provider": "", "inputs": [], "outputs": [],
+             "times_ns": [trace[place][1] for trace in traces]}
+            for place, (name, _) in enumerate(traces[0])
+        ]  # fmt: skip
+
+
+class TvmSession(object):
+    """One compiled graph in TVM's virtual machine; runs are timed on the side of the device, without Python."""
+
+    def __init__(self, runtime, request, seed):
+        self.runtime = runtime
+        pool = _pool(seed)
+        self.machine = runtime.machine(runtime.load(request["library"]), runtime.device)
+        arrays = [
+            _numbers(slot["shape"], slot["dtype"], 1.0, pool, place * 104729, fed=True)
+            for place, slot in enumerate(request["inputs"])
+        ]
+        arguments = [runtime.module.runtime.tensor(array, runtime.device) for array in arrays]
+        self.fed = list(zip(arguments, arrays))
+        # Saved with its arguments, a call looks up nothing by name.
+        self.machine.save_function("main", "edgecost_main", *arguments, include_return=False)
+        self.machine.set_input("main", *arguments)
+        self.run = self.machine["edgecost_main"]
+        self.evaluators = {}
+
+    def timed(self, count, wall, cpu):
+        """Wall time of each of ``count`` runs, and one CPU time for all of them (None over RPC)."""
+        if count not in self.evaluators:
+            self.evaluators[count] = self.machine.time_evaluator(
+                "edgecost_main", self.runtime.device, number=1, repeat=count
+            )
+        cpu_begin, begin = cpu(), wall()
+        results = self.evaluators[count]().results
+        outer, cpu_ns = wall() - begin, cpu() - cpu_begin
+        wall_ns = [int(seconds * 1e9) for seconds in results]
+        if self.runtime.remote is not None:
+            return wall_ns, []
+        # The evaluator's own first run and book-keeping are in both clocks; what they differ by was spent off the CPU.
+        return wall_ns, [max(0, cpu_ns - (outer - sum(wall_ns)))]
+
+    def run_first(self):
+        """Run once and refuse NaN."""
+        import numpy as np
+
+        self.machine.invoke_stateful("main")
+        for array in self.copy_out():
+            if array.dtype.kind == "f" and bool(np.isnan(array).any()):
+                raise Refused("invalid_output", "the graph computes NaN from finite inputs")
+
+    def copy_in(self):
+        """Copy fresh numbers into the memory of the inputs."""
+        for value, array in self.fed:
+            value.copyfrom(array)
+
+    def copy_out(self):
+        """Copy the outputs of the last stateful run into arrays of one's own."""
+        found = self.machine.get_outputs("main")
+        return [output.numpy() for output in (found if isinstance(found, (list, tuple)) else [found])]
+
+    def trace(self):
+        """Names and nanoseconds of the calls of one run."""
+        calls, wall, open_calls = [], _wall_clock(), []
+
+        def watch(_function, name, before, _value, *_arguments):
+            if before:
+                open_calls.append(wall())
+            else:
+                taken = wall() - open_calls.pop()
+                if not name.startswith("vm.builtin."):
+                    calls.append((name, taken))
+            return 0
+
+        self.machine.set_instrument(watch)
+        self.machine.invoke_stateful("main")
+        return calls
+
+
+#: By the name that a profile gives.
+RUNTIMES = {"onnxruntime": OrtRuntime, "tvm": TvmRuntime}
 
 
 def _concrete(slot):
@@ -197,6 +412,8 @@ def _runtime_errors(runtime):
 def name_outcome(error):
     """Name the cause of a runtime's exception from its text: ONNX Runtime gives no finer type."""
     text = str(error)
+    if "fallback to CPU EP has been explicitly disabled" in text:
+        return "provider_fallback"
     if "NOT_IMPLEMENTED" in text or "not a registered function/op" in text or "No Op registered" in text:
         return "unsupported_operator"
     if "bad allocation" in text or "Failed to allocate" in text or "bad_alloc" in text:
@@ -258,10 +475,11 @@ class Runner(object):
         if cpus and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cpus)
         import numpy as np
-        import onnxruntime
 
-        self.runtime = onnxruntime
-        self.errors = _runtime_errors(onnxruntime)
+        self.runtime = RUNTIMES[self.runtime_profile["runtime"]](self.runtime_profile)
+        self.errors = self.runtime.errors
+        if request.get("canary"):
+            self.runtime.canary = self.runtime.session(request["canary"])
         rows = _pool(1)[: 256 * 256 // 2]
         self.canary_left = np.ascontiguousarray(rows[:256].reshape(1, 256))
         self.canary_right = np.resize(rows, (256, 256))
@@ -270,8 +488,8 @@ class Runner(object):
             {
                 "event": "opened",
                 "pid": os.getpid(),
-                "runtime_version": onnxruntime.__version__,
-                "providers": onnxruntime.get_available_providers(),
+                "runtime_version": self.runtime.version,
+                "providers": self.runtime.providers,
                 "numpy_version": np.__version__,
                 "python_version": "%d.%d.%d" % sys.version_info[:3],
                 "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
@@ -292,34 +510,27 @@ class Runner(object):
 
     def _session(self, request):
         started = self.wall()
-        session = self._make_session(request)
+        session = self.runtime.session(request)
         loaded = self.wall()
         session.run_first()
+        first = self.wall()
         runs = []
         while len(runs) < self.rules["warmup_runs_max"]:
             if len(runs) >= self.rules["warmup_runs_min"] and sum(runs) >= self.rules["warmup_ns"]:
                 break
-            begin = self.wall()
-            session.run()
-            runs.append(self.wall() - begin)
+            runs.extend(session.timed(1, self.wall, self.cpu)[0])
         self.typical_ns[request["id"]] = min(runs)
         self.answer(
             {
                 "event": "loaded",
                 "id": request["id"],
                 "load_ns": loaded - started,
+                "first_run_ns": first - loaded,
                 "warmup_ns": self.wall() - loaded,
                 "typical_ns": min(runs),
             }
         )
         return session
-
-    def _make_session(self, request, trace=""):
-        if "path" in request:
-            model = request["path"]
-        else:
-            model = append_weights(base64.b64decode(request["model"]), request["weights"], request["seed"])
-        return OrtSession(self.runtime, model, self.runtime_profile, request["seed"], trace)
 
     def _failed(self, request, outcome, error):
         self.answer({"event": "failed", "id": request["id"], "outcome": outcome, "message": str(error)[:2000]})
@@ -349,51 +560,52 @@ class Runner(object):
         self.answer({"event": "round_done", "round_ns": self.wall() - started})
 
     def visit(self, name):
-        session, wall, cpu = self.sessions[name], self.wall, self.cpu
-        run = session.run
+        session, wall = self.sessions[name], self.wall
         started = wall()
         for _ in range(self.rules["discards"]):
             begin = wall()
-            run()
+            session.run()
             typical = wall() - begin
         count = int(self.rules["visit_ns"] / max(1, min(typical, self.typical_ns[name])))
         count = max(self.rules["runs_min"], min(self.rules["runs_max"], count))
-        wall_ns, cpu_ns = [0] * count, [0] * count
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        for index in range(count):
-            cpu_begin = cpu()
-            begin = wall()
-            run()
-            end = wall()
-            cpu_ns[index] = cpu() - cpu_begin
-            wall_ns[index] = end - begin
+        wall_ns, cpu_ns = session.timed(count, wall, self.cpu)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
         return {"wall_ns": wall_ns, "cpu_ns": cpu_ns, "switches": switches, "visit_ns": wall() - started}
 
+    def copies(self, request):
+        """Times of copying a loaded session's inputs in and its outputs out, between host and runtime."""
+        session = self.sessions[request["id"]]
+        times = {"in_ns": [], "out_ns": []}
+        for _ in range(request["runs"]):
+            begin = self.wall()
+            session.copy_in()
+            middle = self.wall()
+            session.copy_out()
+            times["in_ns"].append(middle - begin)
+            times["out_ns"].append(self.wall() - middle)
+        self.answer(dict(times, event="copied", id=request["id"]))
+
+    def unload(self, request):
+        """Forget a session and free its memory."""
+        self.sessions.pop(request["id"], None)
+        self.answer({"event": "unloaded", "id": request["id"]})
+
     def profile(self, request):
-        """Run a loaded graph under the runtime's own profiler: shares of the time by kernel, in order of execution."""
+        """Run a graph under the runtime's own profiler: shares of the time by kernel, in order of execution."""
         try:
-            events = self._profiled(request)
+            kernels = self.runtime.kernel_times(request, self.rules["warmup_runs_max"])
         except MemoryError as error:
             self._failed(request, "out_of_memory", error)
         except self.errors as error:
             self._failed(request, name_outcome(error), error)
         else:
-            self.answer({"event": "profiled", "id": request["id"], "kernels": events})
-
-    def _profiled(self, request):
-        folder = tempfile.mkdtemp(prefix="edgecost-profile-")
-        try:
-            session = self._make_session(request, os.path.join(folder, "trace"))
-            for _ in range(self.rules["warmup_runs_max"] + request["runs"]):
-                session.run()
-            with open(session.session.end_profiling()) as trace:
-                return _kernel_times(json.load(trace), request["runs"])
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.answer({"event": "profiled", "id": request["id"], "kernels": kernels})
 
     def canary(self):
         """Nanoseconds of a fixed 1×256 by 256×256 product: the smallest of a few, as the first find cold caches."""
+        if self.runtime.canary is not None:
+            return min(self.runtime.canary.timed(self.rules["canary_runs"], self.wall, self.cpu)[0])
         best = None
         for _ in range(self.rules["canary_runs"]):
             begin = self.wall()
@@ -412,7 +624,7 @@ def serve(requests, answers):
 
     runner = Runner(answer)
     verbs = {"open": runner.open, "load": runner.load, "round": runner.round}
-    verbs["profile"] = runner.profile
+    verbs.update(profile=runner.profile, copies=runner.copies, unload=runner.unload)
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if request["verb"] == "close":
@@ -420,12 +632,27 @@ def serve(requests, answers):
         verbs[request["verb"]](request)
 
 
-def _import_early():
+def _import_early(runtime):
     """Import the runtime before the first request, which may come much later; ``open`` reports what went wrong."""
     try:
-        import onnxruntime  # noqa: F401
+        importlib.import_module(runtime)
     except ImportError:
         return
+
+
+def _describe_runtime(name):
+    try:
+        runtime = RUNTIMES[name]({"options": {}})
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        # Missing, or there but without a library that it needs.
+        return None
+    return {"version": runtime.version, "providers": runtime.providers}
+
+
+def describe():
+    """Which runtimes this interpreter has: version and providers of each, None where it cannot be imported."""
+    found = {name: _describe_runtime(name) for name in sorted(RUNTIMES)}
+    return {"python_version": "%d.%d.%d" % sys.version_info[:3], "runtimes": found}
 
 
 def _offer_to_oom_killer():
@@ -438,6 +665,7 @@ def _offer_to_oom_killer():
 
 
 def main():
+    """Serve standard input, or say which runtimes there are."""
     _offer_to_oom_killer()
     # The folder of this script would come first: its statistics.py is not the one that a runtime may want.
     here = os.path.dirname(os.path.abspath(__file__))
@@ -446,7 +674,11 @@ def main():
     # own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _import_early()
+    if sys.argv[1:] == ["--describe"]:
+        answers.write(json.dumps(describe()) + "\n")
+        answers.close()
+        return
+    _import_early(sys.argv[1] if len(sys.argv) > 1 else "onnxruntime")
     serve(sys.stdin, answers)
 
 

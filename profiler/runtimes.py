@@ -1,16 +1,75 @@
-"""Runtime profiles of this machine: which runtime is installed, and on which CPUs it should be timed."""
+"""Named runtimes: configurations that people speak of, turned into profiles by looking at what is installed.
+
+A ``NamedRuntime`` says what is wanted; a ``RuntimeProfile`` says what was found, version included, and numbers belong
+to that.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 
-from .errors import MissingPackage, UsageError
-from .records import RuntimeProfile
+from .client import EXTRAS, describe_interpreter
+from .errors import MissingPackage, RunnerError, UsageError
+from .records import Json, RuntimeProfile
 
 #: Distributions that bring the module ``onnxruntime``; two of them beside each other are one broken installation.
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+CPU_PROVIDER = "CPUExecutionProvider"
+#: An accelerator's session must not run half of the graph on the CPU and be called by the accelerator's name.
+NO_FALLBACK = (("session.disable_cpu_ep_fallback", "1"),)
+#: What TVM 0.27 offers, by what it does to a graph; ``tvm_compiler.py`` knows how.
+PIPELINES = ("default", "zero", "schedules", "tuned")
+
+
+@dataclass(frozen=True)
+class NamedRuntime:
+    """What somebody wants to measure with; fields as in ``RuntimeProfile``, without a version."""
+
+    name: str
+    summary: str
+    runtime: str = "onnxruntime"
+    provider: str = CPU_PROVIDER
+    threads: int = 1
+    precision: str = "fp32"
+    graph_level: str = "ORT_ENABLE_ALL"
+    options: tuple[tuple[str, str], ...] = ()
+    interpreter: str = ""
+    affinity: tuple[int, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """As JSON."""
+        return asdict(self)
+
+
+def _accelerator(name: str, provider: str, summary: str) -> NamedRuntime:
+    return NamedRuntime(name, summary, provider=provider, options=NO_FALLBACK)
+
+
+def _tvm(name: str, pipeline: str, summary: str) -> NamedRuntime:
+    return NamedRuntime(name, summary, runtime="tvm", provider="llvm", graph_level=pipeline)
+
+
+BUILT_IN: Mapping[str, NamedRuntime] = {
+    named.name: named
+    for named in (
+        NamedRuntime("ort", "ONNX Runtime on the CPU, all optimisations"),
+        NamedRuntime("ort-basic", "ONNX Runtime on the CPU, folding constants only", graph_level="ORT_ENABLE_BASIC"),
+        _accelerator("ort-xnnpack", "XnnpackExecutionProvider", "ONNX Runtime with XNNPACK, where its build has it"),
+        _accelerator("ort-acl", "ACLExecutionProvider", "ONNX Runtime with Arm's Compute Library, where built with it"),
+        _accelerator("ort-cuda", "CUDAExecutionProvider", "ONNX Runtime on an NVIDIA GPU"),
+        _accelerator("ort-tensorrt", "TensorrtExecutionProvider", "ONNX Runtime with TensorRT on an NVIDIA GPU"),
+        _accelerator("ort-openvino", "OpenVINOExecutionProvider", "ONNX Runtime with OpenVINO"),
+        _tvm("tvm", "default", "TVM, not tuned: its default pipeline for CPUs"),
+        _tvm("tvm-zero", "zero", "TVM, not tuned: fusion only"),
+        _tvm("tvm-schedules", "schedules", "TVM, not tuned: its hand-written CPU schedules"),
+        _tvm("tvm-tuned", "tuned", "TVM with the records of `edgecost tune`"),
+    )
+}
 
 
 def host_profile(*, threads: int = 1) -> RuntimeProfile:
@@ -20,10 +79,101 @@ def host_profile(*, threads: int = 1) -> RuntimeProfile:
         MissingPackage: ONNX Runtime is not installed.
         UsageError: fewer than one thread, or more than this process may use.
     """
-    allowed = len(allowed_cpus())
-    if not 1 <= threads <= allowed:
-        raise UsageError(f"{threads} threads were asked for; this process may use 1 to {allowed}")
-    return RuntimeProfile(runtime="onnxruntime", version=_installed_version(), threads=threads)
+    return resolve(BUILT_IN["ort"], threads=threads)
+
+
+def resolve(
+    named: NamedRuntime, *, threads: int | None = None, precision: str | None = None, needs_records: bool = True
+) -> RuntimeProfile:
+    """The profile that a named runtime is on this machine.
+
+    Args:
+        threads, precision: None for the runtime's own.
+        needs_records: False for the tuning that makes the records of a tuned TVM.
+
+    Raises:
+        MissingPackage: the runtime is not installed.
+        RunnerError: the runtime's interpreter cannot be asked.
+        UsageError: the threads or CPUs are not there, the installed runtime lacks the provider, or nothing was tuned.
+    """
+    named = replace(named, threads=threads or named.threads, precision=precision or named.precision)
+    check_cpus(named)
+    found = RuntimeProfile(
+        runtime=named.runtime,
+        version=_version(named),
+        provider=named.provider,
+        threads=named.threads,
+        precision=named.precision,
+        graph_level=named.graph_level,
+        options=named.options,
+        interpreter=named.interpreter,
+        affinity=named.affinity,
+    )
+    if named.runtime != "tvm":
+        return found
+    _check_trust(named)
+    targeted = _with_host_target(found)
+    return _with_tuning(targeted) if named.graph_level == "tuned" and needs_records else targeted
+
+
+def _check_trust(named: NamedRuntime) -> None:
+    options = dict(named.options)
+    if "rpc_tracker" not in options:
+        return
+    if options.get("rpc_trusted") != "yes":
+        raise UsageError(
+            "TVM's RPC lets whoever reaches the tracker or the board run code on it, without a password",
+            remedy="only for boards of your own inside a private network: --option rpc_trusted=yes",
+        )
+    missing = sorted({"rpc_key", "mcpu", "mtriple"} - set(options))
+    if missing:
+        raise UsageError(
+            f"to measure over RPC the runtime needs the option {missing[0]}",
+            remedy="rpc_key names the board to its tracker; mcpu and mtriple say what to compile for",
+        )
+
+
+def check_cpus(named: NamedRuntime) -> None:
+    """Refuse threads and CPUs that this process may not use.
+
+    Raises:
+        UsageError: some are not there.
+    """
+    allowed = allowed_cpus()
+    if not 1 <= named.threads <= len(allowed):
+        raise UsageError(f"{named.threads} threads were asked for; this process may use 1 to {len(allowed)}")
+    missing = sorted(set(named.affinity) - set(allowed))
+    if missing:
+        raise UsageError(f"CPU {', '.join(map(str, missing))} is not among those that this process may use: {allowed}")
+
+
+def _version(named: NamedRuntime) -> str:
+    if named.runtime == "onnxruntime" and not named.interpreter and named.provider == CPU_PROVIDER:
+        # Every ONNX Runtime has it: nothing needs to be imported to know.
+        return _installed_version()
+    return described_version(named, describe_interpreter(named.interpreter or sys.executable))
+
+
+def described_version(named: NamedRuntime, document: Mapping[str, Json]) -> str:
+    """The version of a runtime, where ``document`` is what ``describe_interpreter`` says of its interpreter.
+
+    Raises:
+        MissingPackage: the runtime is not installed there.
+        UsageError: the installed runtime lacks the provider.
+    """
+    found = _mapping(_mapping(document["runtimes"]).get(named.runtime))
+    if not found:
+        raise MissingPackage(
+            f"{named.interpreter or 'this Python'} (version {document['python_version']}) has no {named.runtime}",
+            remedy=f"install it there: pip install 'edgecost[{EXTRAS.get(named.runtime, 'host')}]'",
+        )
+    providers = found["providers"]
+    if isinstance(providers, list) and named.provider not in providers:
+        raise UsageError(
+            f"{named.runtime} {found['version']} has no {named.provider}; it has {', '.join(map(str, providers))}",
+            remedy="install a build of the runtime that has it, or name its interpreter: edgecost runtime add",
+        )
+    return str(found["version"])
 
 
 def _installed_version() -> str:
@@ -31,6 +181,44 @@ def _installed_version() -> str:
         with suppress(PackageNotFoundError):
             return version(distribution)
     raise MissingPackage("onnxruntime is not installed", remedy="pip install 'edgecost[host]'")
+
+
+def _with_host_target(profile: RuntimeProfile) -> RuntimeProfile:
+    """A TVM profile with the CPU that it compiles for; one that names a CPU stays as it is."""
+    if "mcpu" in dict(profile.options):
+        return profile
+    from .tvm_client import TvmCompiler
+
+    compiler = TvmCompiler(profile)
+    try:
+        target = _mapping(compiler.opened().get("host_target"))
+    finally:
+        compiler.close()
+    if "mcpu" not in target:
+        raise RunnerError("TVM's compiler could not say which CPU this is", remedy="give it: --option mcpu=NAME")
+    features = target.get("mattr")
+    options = {**dict(profile.options), "mcpu": str(target["mcpu"])}
+    if isinstance(features, list) and features:
+        options["mattr"] = ",".join(str(feature) for feature in features)
+    return replace(profile, options=tuple(sorted(options.items())))
+
+
+def _with_tuning(profile: RuntimeProfile) -> RuntimeProfile:
+    """A tuned profile with what its records are now: other records make other kernels, and so another profile."""
+    from .tvm_client import tuning_state
+
+    found = tuning_state(profile)
+    if found is None:
+        raise UsageError(
+            f"nothing was tuned for {dict(profile.options)['mcpu']} with TVM {profile.version} yet",
+            remedy="tune a model first: edgecost tune MODEL.onnx",
+        )
+    options = {**dict(profile.options), "tuning": found.digest, "trials": str(found.trials)}
+    return replace(profile, options=tuple(sorted(options.items())))
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
 
 
 def allowed_cpus() -> tuple[int, ...]:
@@ -43,3 +231,35 @@ def allowed_cpus() -> tuple[int, ...]:
 def timing_cpus(threads: int) -> tuple[int, ...]:
     """The CPUs to pin a runner to: the last ones, since the first serves most interrupts."""
     return allowed_cpus()[-threads:]
+
+
+def named_from_document(document: Mapping[str, object]) -> NamedRuntime:
+    """The inverse of ``NamedRuntime.document``.
+
+    Raises:
+        UsageError: the document does not describe a runtime.
+    """
+    options, affinity, threads = document.get("options", ()), document.get("affinity", ()), document.get("threads", 1)
+    texts = ("name", "summary", "runtime", "provider", "precision", "graph_level", "interpreter")
+    # A field of a later version changes what is measured: it is an error, not left out.
+    is_known = set(texts) <= set(document) <= {one.name for one in fields(NamedRuntime)}
+    if (
+        not is_known
+        or not isinstance(options, Sequence)
+        or not isinstance(affinity, Sequence)
+        or not isinstance(threads, int)
+    ):
+        raise UsageError(f"the runtime {document.get('name')!r} is not described as edgecost describes one")
+    name, summary, runtime, provider, precision, graph_level, interpreter = (str(document[key]) for key in texts)
+    return NamedRuntime(
+        name=name,
+        summary=summary,
+        runtime=runtime,
+        provider=provider,
+        threads=threads,
+        precision=precision,
+        graph_level=graph_level,
+        options=tuple((str(key), str(value)) for key, value in options),
+        interpreter=interpreter,
+        affinity=tuple(int(cpu) for cpu in affinity),
+    )

@@ -8,15 +8,20 @@ import pytest
 
 from edgecost.devices.agent import MeasuringJob, WorkReport, _group_size, work_off
 from edgecost.profiler.errors import StoreBusy
-from edgecost.profiler.measure import Stage
 from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import GROUP_SIZE, Settings
 from edgecost.profiler.records import Environment, Measurement, Status, Visit
 from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.tasks import Stage
 from edgecost.profiler.workload import workload_from_model
 
-STAGE = Stage(host_profile(), Environment({"test": True}), "device")
+PROFILE = host_profile()
+STAGE = Stage(PROFILE, Environment({"test": True}), "device")
 LOOSE = Settings(visits_min=3, target=0.5, visits_max=6, rounds_max=60)
+
+
+def set_stage() -> Stage:
+    return STAGE
 
 
 class MemorySource:
@@ -55,7 +60,7 @@ def test_every_job_is_recorded_once_with_the_visits_that_were_kept() -> None:
     # Jobs 1 and 2 want the same graph, job 4 one that no runtime knows.
     jobs = [job(1), job(2), job(3, 8), job(4, op="Frobnicate"), job(5, 16)]
     source = MemorySource(jobs, most=3)
-    report = work_off(source, STAGE, LOOSE)
+    report = work_off(source, set_stage, LOOSE, profile=PROFILE)
     assert sorted(done.job_id for done, _ in source.records) == [1, 2, 3, 4, 5]
     assert len({measurement.measurement_id for _, measurement in source.records}) == 5
     for done, measurement in source.records:
@@ -71,21 +76,21 @@ def test_every_job_is_recorded_once_with_the_visits_that_were_kept() -> None:
 
 def test_an_empty_source_ends_the_loop_at_once() -> None:
     source = MemorySource([])
-    report = work_off(source, STAGE, LOOSE)
+    report = work_off(source, set_stage, LOOSE, profile=PROFILE)
     assert (source.leases, report.measured, report.by_status, report.out_of_budget) == ([GROUP_SIZE], 0, {}, False)
 
 
 @pytest.mark.parametrize("budget_s", [0.0, -1.0])
 def test_without_a_budget_nothing_is_leased(budget_s: float) -> None:
     source = MemorySource([job(1)])
-    report = work_off(source, STAGE, LOOSE, budget_s=budget_s)
+    report = work_off(source, set_stage, LOOSE, profile=PROFILE, budget_s=budget_s)
     assert report.out_of_budget
     assert (report.measured, source.leases, source.records) == (0, [], [])
 
 
 def test_a_budget_that_lasts_measures_all() -> None:
     source = MemorySource([job(1), job(2, 8)])
-    report = work_off(source, STAGE, LOOSE, budget_s=3600.0)
+    report = work_off(source, set_stage, LOOSE, profile=PROFILE, budget_s=3600.0)
     assert (report.measured, report.out_of_budget) == (2, False)
 
 
@@ -112,4 +117,4 @@ def test_an_error_of_the_source_ends_the_loop() -> None:
             raise StoreBusy
 
     with pytest.raises(StoreBusy):
-        work_off(Busy([job(1)]), STAGE, LOOSE)
+        work_off(Busy([job(1)]), set_stage, LOOSE, profile=PROFILE)

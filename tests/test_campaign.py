@@ -38,7 +38,8 @@ QUICK = Settings(visits_min=3, target=0.5, visits_max=6)
 #: Runs the campaign "c" on the store in argv[1] with visits_min argv[2]; says a line per result.
 WORKER = """
 import sys
-from edgecost.costmodels.campaign import LocalSetting, plan, run_campaign
+from edgecost.costmodels.campaign import plan, run_campaign
+from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.db import Store
 from edgecost.profiler.protocol import Settings
 least = int(sys.argv[2])

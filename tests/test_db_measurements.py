@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from edgecost.costmodels.dataset import load_samples
 from edgecost.db import Store
 from edgecost.profiler.errors import StoreError, UsageError
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status, Visit
@@ -179,3 +180,44 @@ def test_a_measurement_of_something_unknown_is_refused_whole(furnished: Store) -
 def test_measurements_are_read_without_loading_onnx() -> None:
     code = "import sys, edgecost.db; sys.exit('onnx' in sys.modules or 'alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+CONDITIONS = {
+    "before": {"load_1min": 0.25, "clocks_mhz": [600.0, 1500.0], "memory_available_bytes": None},
+    "after": {"load_1min": 1.5, "cpu_busy_s": 0.1 + 0.2},
+    "load_ms": 1e-3,
+    "first_run_ms": 12.5,
+    "compile_ms": None,
+    "wall_clock_step_s": -3600.25,
+}
+
+
+def test_the_conditions_of_a_measurement_come_back_with_its_visits(furnished: Store) -> None:
+    plain, rich = measured("m1"), measured("m2", conditions=CONDITIONS)
+    bare = replace(failed("m3"), conditions=CONDITIONS)
+    for measurement in (plain, rich, bare):
+        assert furnished.record(measurement)
+    found = furnished.measurements(usable_only=False, with_visits=True)
+    assert found == [plain, rich, bare]
+    assert [dict(m.conditions) for m in found] == [{}, CONDITIONS, CONDITIONS]
+    assert [dict(m.conditions) for m in furnished.measurements(usable_only=False)] == [{}, {}, {}]
+
+
+def test_an_unstable_latency_is_kept_but_never_used_and_never_learnt_from(furnished: Store) -> None:
+    unstable = measured("m1", status=Status.UNSTABLE, message="6 of 30 visits valid")
+    furnished.record(unstable)
+    assert unstable.latency is not None
+    assert furnished.measurements(usable_only=False, with_visits=True) == [unstable]
+    assert furnished.measurements() == []
+    assert load_samples(furnished, DEVICE.identity, PROFILE) == []
+    furnished.record(measured("m2", latency=replace(unstable.latency, median_ms=5.0)))
+    assert [m.measurement_id for m in furnished.measurements()] == ["m2"]
+    (sample,) = load_samples(furnished, DEVICE.identity, PROFILE)
+    assert sample.raw_ms == 5.0
+
+
+def test_a_profile_with_an_interpreter_and_cpus_of_its_own_comes_back(furnished: Store) -> None:
+    pinned = replace(PROFILE, interpreter="/opt/ü/python", affinity=(1, 3))
+    furnished.put_profile(pinned)
+    assert furnished.profile(pinned.profile_hash) == pinned
+    assert furnished.profile(PROFILE.profile_hash) == PROFILE

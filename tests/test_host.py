@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgecost.devices.host import HostFacts, facts_document, find_noise, host_device, host_environment, read_host
+from edgecost.devices.host import (
+    HostFacts,
+    facts_document,
+    find_noise,
+    host_device,
+    host_environment,
+    memory_limit_bytes,
+    read_conditions,
+    read_host,
+)
 from edgecost.profiler.records import RuntimeProfile
 
 RASPBERRY_PI_4 = {
@@ -199,3 +209,57 @@ def test_each_disturbance_is_a_finding_with_consequence_and_remedy(
 def test_findings_stand_worst_first(tmp_path: Path) -> None:
     facts = replace(read_host(recorded(X86_LAPTOP, tmp_path)), cpus_allowed=8)
     assert [finding.what.split()[1] for finding in find_noise(facts)] == ["load", "CPU", "is"]
+
+
+# What moves all the time.
+
+MOVING = {
+    "proc/meminfo": "MemTotal:        8000000 kB\nMemFree:  1 kB\nMemAvailable:    2000000 kB\n",
+    "proc/stat": "cpu  100 20 30 4000 50 6 7 89 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\nintr 5\n",
+    "proc/loadavg": "1.25 1.00 0.50 2/500 4321\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "600000\n",
+    "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "1500000\n",
+    "sys/class/thermal/thermal_zone0/temp": "48199\n",
+}
+
+
+def test_the_conditions_of_a_recorded_machine_are_read_with_their_units(tmp_path: Path) -> None:
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    assert read_conditions(recorded(MOVING, tmp_path)) == {
+        "load_1min": 1.25,
+        "clocks_mhz": [600.0, 1500.0],
+        "temperatures_celsius": [48.199],
+        "memory_available_bytes": 2_000_000 * 1024,
+        # user, nice, system, irq and softirq; neither idle nor waiting.
+        "cpu_busy_s": (100 + 20 + 30 + 6 + 7) / ticks_per_s,
+        "cpu_stolen_s": 89 / ticks_per_s,
+    }
+
+
+@pytest.mark.parametrize("stat", ["", "cpu  1 2 3\n", "intr 1 2 3 4 5 6 7 8 9\n"], ids=["empty", "old", "no CPU"])
+def test_conditions_that_cannot_be_read_are_none(stat: str, tmp_path: Path) -> None:
+    broken = {"proc/stat": stat, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "<unknown>\n"}
+    assert read_conditions(recorded(broken, tmp_path)) == {
+        "load_1min": None,
+        "clocks_mhz": [],
+        "temperatures_celsius": [],
+        "memory_available_bytes": None,
+        "cpu_busy_s": None,
+        "cpu_stolen_s": None,
+    }
+
+
+def test_the_busy_seconds_of_this_machine_only_grow_and_are_json() -> None:
+    first, second = read_conditions(), read_conditions()
+    assert json.loads(json.dumps(second)) == second
+    for name in ("cpu_busy_s", "cpu_stolen_s"):
+        before, after = first[name], second[name]
+        assert before is None or (isinstance(after, float) and isinstance(before, float) and after >= before)
+
+
+def test_the_limit_of_memory_is_below_what_there_is_and_unknown_where_that_is(tmp_path: Path) -> None:
+    facts = read_host(recorded(MOVING, tmp_path))
+    limit = memory_limit_bytes(facts)
+    assert limit is not None
+    assert 0.8 * 8_000_000 * 1024 < limit < 8_000_000 * 1024
+    assert memory_limit_bytes(replace(facts, memory_bytes=None)) is None

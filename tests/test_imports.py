@@ -7,7 +7,20 @@ import sys
 import pytest
 
 #: Packages that only the commands that need them may load.
-HEAVY = {"alembic", "lightgbm", "numpy", "onnx", "onnxruntime", "pandas", "rich", "scipy", "sqlalchemy", "yaml"}
+HEAVY = {
+    "alembic",
+    "lightgbm",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "rich",
+    "scipy",
+    "sqlalchemy",
+    "tvm",
+    "yaml",
+}
 
 IMPORT = "import edgecost"
 HELP = """

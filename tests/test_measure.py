@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecost.profiler.bench import Bench
 from edgecost.profiler.client import RUNNER, RunnerSupply
 from edgecost.profiler.errors import RunnerError
-from edgecost.profiler.measure import RESTARTS_MAX, GroupTimes, Stage, Task, measure_group
+from edgecost.profiler.loading import OrtLoader
+from edgecost.profiler.measure import CLOCK_STEP_S, RESTARTS_MAX, describe_change, measure_group
 from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import PROTOCOL, Settings
 from edgecost.profiler.records import Environment, Measurement, Status, Visit
 from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.tasks import GroupTimes, Stage, Task
 from edgecost.profiler.workload import Workload, workload_from_model
 
 STAGE = Stage(host_profile(), Environment({"test": True}), "device")
@@ -87,8 +91,8 @@ def measure(
     tasks: Sequence[Task], settings: Settings = LOOSE, listener: Kept | None = None, stage: Stage = STAGE
 ) -> tuple[Kept, GroupTimes]:
     kept = listener or Kept()
-    with RunnerSupply() as supply:
-        times = measure_group(tasks, stage, settings, kept, supply)
+    with Bench(RunnerSupply(), OrtLoader()) as bench:
+        times = measure_group(tasks, stage, settings, kept, bench)
     assert sorted(task.measurement_id for task, _ in kept.finishes) == sorted(task.measurement_id for task in tasks)
     assert runners() == []
     return kept, times
@@ -146,13 +150,13 @@ def test_two_attempts_at_one_workload_are_two_measurements() -> None:
 
 
 def test_without_tasks_no_runner_is_started() -> None:
-    with RunnerSupply("/no/such/interpreter") as supply:
-        assert measure_group([], STAGE, LOOSE, Kept(), supply).measuring_s == 0
+    with Bench(RunnerSupply("/no/such/interpreter"), OrtLoader()) as bench:
+        assert measure_group([], STAGE, LOOSE, Kept(), bench).measuring_s == 0
 
 
 def test_a_runner_that_cannot_start_is_an_error_of_the_group() -> None:
-    with RunnerSupply("/no/such/interpreter") as supply, pytest.raises(RunnerError):
-        measure_group([conv()], STAGE, LOOSE, Kept(), supply)
+    with Bench(RunnerSupply("/no/such/interpreter"), OrtLoader()) as bench, pytest.raises(RunnerError):
+        measure_group([conv()], STAGE, LOOSE, Kept(), bench)
 
 
 HUGE = np.array([1 << 17, 1 << 17], np.int64)
@@ -296,9 +300,9 @@ def test_an_interruption_ends_the_runner_and_passes_on() -> None:
         raise KeyboardInterrupt
 
     kept = Kept(interrupt)
-    with RunnerSupply() as supply:
+    with Bench(RunnerSupply(), OrtLoader()) as bench:
         with pytest.raises(KeyboardInterrupt):
-            measure_group([conv(), conv(8)], STAGE, LOOSE, kept, supply)
+            measure_group([conv(), conv(8)], STAGE, LOOSE, kept, bench)
         assert len(runners()) == 1  # the spare one
     assert runners() == []
     assert (len(kept.rounds), kept.finishes) == (1, [])
@@ -342,3 +346,92 @@ def test_a_file_is_measured_with_its_own_weights(tmp_path: Path) -> None:
     kept, _ = measure([bare, with_file])
     assert kept.of(bare).status is Status.INVALID_OUTPUT
     assert kept.of(with_file).visits
+
+
+# What moves while a group runs.
+
+
+def test_an_environment_that_changes_rejects_every_waiting_task_and_says_what_changed() -> None:
+    looks = []
+
+    def look() -> Environment:
+        looks.append(len(looks))
+        return Environment({"test": True, "governor": "powersave"}) if len(looks) > 1 else STAGE.environment
+
+    tasks = [conv(), conv(8)]
+    kept = Kept()
+    stage = replace(STAGE, read_environment=look)
+    with Bench(RunnerSupply(), OrtLoader()) as bench:
+        # The first look, at the end of the first group, finds what was there; all later ones find the change.
+        measure_group(tasks[:1], stage, replace(LOOSE, visits_min=6), kept, bench)
+        measure_group(tasks[1:], stage, LOOSE, kept, bench)
+    first, second = (kept.of(task) for task in tasks)
+    assert "changed" not in first.message
+    assert (second.status, second.latency) == (Status.REJECTED, None)
+    assert second.message == "the environment changed during the measurement (governor: None → powersave)"
+    assert second.visits
+    assert second.environment_hash == STAGE.environment.environment_hash
+
+
+def test_a_change_costs_all_that_are_still_open_and_a_new_stage_measures_them() -> None:
+    now = Environment({"test": True, "governor": "powersave"})
+    tasks = [conv(channels) for channels in (4, 8, 16)]
+    kept, _ = measure(tasks, stage=replace(STAGE, read_environment=lambda: now))
+    assert [(kept.of(task).status, kept.of(task).latency) for task in tasks] == [(Status.REJECTED, None)] * 3
+    again = [replace(task, measurement_id=f"again {place}") for place, task in enumerate(tasks)]
+    kept, _ = measure(again, stage=replace(STAGE, environment=now, read_environment=lambda: now))
+    for task in again:
+        assert kept.of(task).environment_hash == now.environment_hash
+        assert "environment changed" not in kept.of(task).message
+
+
+def test_a_change_is_described_by_the_entries_that_differ() -> None:
+    before, after = Environment({"a": 1, "b": 2, "c": 3}), Environment({"a": 1, "b": 5, "d": None, "e": [4]})
+    assert describe_change(before, before) == ""
+    assert describe_change(before, after).endswith("(b: 2 → 5, c: 3 → None, e: None → [4])")
+
+
+def test_the_conditions_around_a_measurement_are_kept_with_it() -> None:
+    readings = iter(range(100))
+    stage = replace(STAGE, read_conditions=lambda: {"load_1min": next(readings)})
+    tasks = [conv(), graph([helper.make_node("Sqrt", ["x"], ["y"])])]
+    kept, _ = measure(tasks, stage=stage)
+    good, bad = (kept.of(task) for task in tasks)
+    assert good.conditions["before"] == bad.conditions["before"] == {"load_1min": 0}
+    after = [found.conditions["after"]["load_1min"] for found in (bad, good)]  # type: ignore[index, call-overload]
+    assert after == sorted(after)
+    assert after[0] > 0
+    for name in ("load_ms", "first_run_ms"):
+        assert good.conditions[name] > 0  # type: ignore[operator]
+        assert name not in bad.conditions
+    assert good.conditions["compile_ms"] is None
+    assert "wall_clock_step_s" not in good.conditions
+
+
+def test_without_anybody_to_ask_the_conditions_hold_what_loading_said() -> None:
+    task = conv()
+    kept, _ = measure([task])
+    assert set(kept.of(task).conditions) == {"load_ms", "first_run_ms", "compile_ms"}
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_wall_clock_that_is_set_during_a_group_is_told_and_no_measurement_ends_before_it_began(
+    step_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class SetClock(datetime):
+        """A clock that somebody sets after it was looked at once."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            asked.append(tz)
+            return datetime.now(tz) + timedelta(seconds=step_s if len(asked) > 1 else 0)
+
+    monkeypatch.setattr("edgecost.profiler.measure.datetime", SetClock)
+    task = conv()
+    kept, _ = measure([task])
+    found = kept.of(task)
+    assert found.conditions["wall_clock_step_s"] == pytest.approx(step_s, abs=CLOCK_STEP_S)
+    begin, end = (datetime.fromisoformat(stamp) for stamp in (found.started_at, found.finished_at))
+    assert timedelta(0) <= end - begin < timedelta(seconds=abs(step_s) / 2)

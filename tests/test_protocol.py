@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecost.profiler.measure import limit_status
+from edgecost.profiler.conclusion import limit_status
+from edgecost.profiler.errors import UsageError
 from edgecost.profiler.protocol import (
     CANARY_LIMIT,
     DUAL_CLOCK_LIMIT,
     DUAL_CLOCK_MIN_NS,
+    PRESETS,
     SWITCH_TOLERANT_RUNS,
     Settings,
     canary_baseline,
     has_converged,
     is_exhausted,
     judge_visit,
+    preset,
     runner_rules,
 )
 from edgecost.profiler.records import Status, Visit
@@ -159,7 +164,7 @@ def test_at_the_limit_too_few_valid_visits_are_rejected_with_the_causes() -> Non
 def test_an_attempt_cut_off_by_time_does_not_speak_of_rejections() -> None:
     status, message = limit_status(visits(1.0), Settings(visits_min=3))
     assert status is Status.REJECTED
-    assert message == "1 of 1 visits valid, 3 are needed; the group's time was up"
+    assert message == "1 of 1 visits valid, 3 are needed; the time was up"
 
 
 def test_the_runner_is_told_whole_numbers_that_make_sense() -> None:
@@ -167,3 +172,86 @@ def test_the_runner_is_told_whole_numbers_that_make_sense() -> None:
     assert all(isinstance(value, int) and value > 0 for value in rules.values())
     assert rules["runs_min"] <= rules["runs_max"]
     assert rules["warmup_runs_min"] <= rules["warmup_runs_max"]
+
+
+# One CPU time for a whole visit, or none.
+
+
+def test_one_cpu_time_for_the_visit_judges_all_of_its_runs() -> None:
+    wall = [1_000_000, 1_200_000, 1_100_000]
+    whole = sum(wall)
+    kept = judged(wall, [int(whole / DUAL_CLOCK_LIMIT) + 1])
+    assert (kept.reject_reason, kept.value_ns) == ("", 1_100_000)
+    lost = judged(wall, [int(whole / DUAL_CLOCK_LIMIT) - 1])
+    assert (lost.reject_reason, lost.value_ns) == ("preempted", None)
+    assert lost.cpu_ns == (int(whole / DUAL_CLOCK_LIMIT) - 1,)
+
+
+def test_without_a_cpu_time_long_runs_are_judged_by_their_context_switches() -> None:
+    assert judged(LONG, []).reject_reason == ""
+    assert judged(LONG, [], switches=1).reject_reason == "context_switch"
+    assert judged(LONG * 2, [], switches=1).reject_reason == ""
+
+
+def test_one_cpu_time_says_nothing_of_short_runs_or_many_threads() -> None:
+    assert judged(SHORT, [1]).reject_reason == ""
+    assert judged(LONG, [1], threads=4).reject_reason == ""
+
+
+@given(st.lists(st.integers(DUAL_CLOCK_MIN_NS, 10**9), min_size=2, max_size=30), st.floats(0, 2))
+def test_one_cpu_time_keeps_all_runs_or_none(wall: list[int], ratio: float) -> None:
+    visit = judged(wall, [int(sum(wall) * ratio)])
+    assert visit.reject_reason in ("", "preempted")
+    assert visit.value_ns in (None, statistics.median(wall))
+    if ratio > 1:
+        assert visit.reject_reason == ""
+
+
+# Presets.
+
+
+def test_each_preset_asks_for_more_than_the_one_before() -> None:
+    quick, standard, careful = (preset(name) for name in ("quick", "standard", "careful"))
+    assert set(PRESETS) == {"quick", "standard", "careful"}
+    assert standard == Settings()
+    for less, more in ((quick, standard), (standard, careful)):
+        assert more.target < less.target
+        for name in ("visits_min", "visits_max", "rounds_max", "group_max_s"):
+            assert getattr(more, name) > getattr(less, name)
+
+
+def test_a_narrower_interval_gets_the_visits_that_it_takes() -> None:
+    narrow = preset("standard", target=0.01)
+    # Half the width needs four times the visits.
+    assert (narrow.target, narrow.visits_max, narrow.rounds_max) == (0.01, 160, 480)
+    wide = preset("standard", target=0.10)
+    assert (wide.target, wide.visits_max, wide.rounds_max) == (0.10, 40, 120)
+
+
+def test_a_time_limit_changes_the_time_and_nothing_else() -> None:
+    limited = preset("careful", max_time_s=5)
+    assert limited == replace(preset("careful"), group_max_s=5)
+    assert preset("quick", target=0.05, max_time_s=30.0) == preset("quick")
+
+
+@given(st.sampled_from(sorted(PRESETS)), st.floats(1e-4, 0.999))
+def test_no_interval_makes_an_attempt_that_cannot_end(name: str, target: float) -> None:
+    settings = preset(name, target=target)
+    assert settings.visits_min <= settings.visits_max <= settings.rounds_max
+
+
+@pytest.mark.parametrize("target", [0.0, -0.01, 1.0, 2.0, math.nan])
+def test_an_interval_that_cannot_be_is_refused(target: float) -> None:
+    with pytest.raises(UsageError, match="cannot be measured"):
+        preset("standard", target=target)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_a_time_limit_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="more than 0 s"):
+        preset("standard", max_time_s=seconds)
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="quick, standard, careful"):
+        preset("hasty")

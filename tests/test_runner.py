@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from edgecost.profiler import runner
-from edgecost.profiler.client import RUNNER, RunnerClient, RunnerDied, RunnerSupply
+from edgecost.profiler.client import RUNNER, RunnerClient, RunnerSupply
 from edgecost.profiler.errors import RunnerError
 from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import runner_rules
 from edgecost.profiler.records import Json, Status
 from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.worker import RunnerDied
 from edgecost.profiler.workload import Workload, workload_from_model
 
 PROFILE = host_profile()
@@ -37,7 +38,7 @@ def relu() -> Workload:
 
 
 def load(name: str, workload: Workload) -> dict[str, Json]:
-    from edgecost.profiler.measure import load_request
+    from edgecost.profiler.loading import load_request
 
     return load_request(name, workload, 0)
 
@@ -76,6 +77,7 @@ def client() -> Iterator[RunnerClient]:
 
 def test_every_answer_is_one_json_line_with_an_event() -> None:
     profile = {
+        "runtime": "onnxruntime",
         "threads": 1,
         "provider": PROFILE.provider,
         "graph_level": PROFILE.graph_level,
@@ -249,9 +251,9 @@ def test_the_spare_process_is_ended_on_exit() -> None:
     with RunnerSupply() as supply:
         supply.prepare()
         assert supply._spare is not None
-        pid = supply._spare[0].pid
+        pid = supply._spare.process.pid
         supply.prepare()
-        assert supply._spare[0].pid == pid
+        assert supply._spare.process.pid == pid
     assert gone(pid)
 
 
@@ -259,8 +261,8 @@ def test_a_spare_process_that_died_is_replaced() -> None:
     with RunnerSupply() as supply:
         supply.prepare()
         assert supply._spare is not None
-        supply._spare[0].kill()
-        supply._spare[0].wait()
+        supply._spare.process.kill()
+        supply._spare.process.wait()
         with opened(supply) as client:
             assert client.opened["event"] == "opened"
 
@@ -287,9 +289,10 @@ import sys
 from edgecost.profiler.client import RunnerClient, RunnerSupply
 from edgecost.profiler.protocol import runner_rules
 from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.worker import RunnerDied
 with RunnerSupply() as supply, RunnerClient(supply, host_profile(), runner_rules()) as client:
     supply.prepare()
-    print(client.pid, supply._spare[0].pid, flush=True)
+    print(client.pid, supply._spare.process.pid, flush=True)
     sys.stdin.read()
 """
 

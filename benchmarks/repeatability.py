@@ -1,0 +1,146 @@
+"""Repeatability: the same kernels measured in several processes, in a row or over hours, by size of kernel.
+
+Run it:  python benchmarks/repeatability.py --processes 5
+Over hours:  python benchmarks/repeatability.py --hours 3 --pause-min 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from background_load import bursts
+from measuring import Sweep, by_size, head, print_agreement, print_head, print_json, setting_for, sweep
+from workloads import as_cut, kernel_set
+
+from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.profiler.bench import Bench
+from edgecost.profiler.protocol import PRESETS, Settings, preset
+from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.workload import Workload
+
+
+def measure_often(
+    workloads: Sequence[Workload],
+    setting: LocalSetting,
+    settings: Settings,
+    *,
+    processes: int,
+    hours: float,
+    pause_s: float,
+) -> list[tuple[float, Sweep]]:
+    """Sweeps with the hour at which each began: ``processes`` of them, or as many as fit into ``hours``."""
+    begin = time.monotonic()
+    made: list[tuple[float, Sweep]] = []
+    with Bench.for_profile(setting.profile) as bench:
+        while len(made) < processes or (time.monotonic() - begin) / 3600 < hours:
+            if made:
+                time.sleep(pause_s)
+            at_hour = (time.monotonic() - begin) / 3600
+            made.append((at_hour, sweep(workloads, setting.stage, settings, bench, seed=len(made))))
+    return made
+
+
+def compare(sweeps: Sequence[Sweep], workloads: Sequence[Workload], *, net: bool) -> dict[str, dict[str, object]]:
+    """Differences of all pairs of processes, by the median size of the kernel.
+
+    All kernels count, also those that did not reach their interval. A kernel without a latency in one of the two is
+    outside every share; one without any latency at all is counted with the smallest.
+    """
+    sizes, differences = [], []
+    for workload in workloads:
+        values = [one.latency_ms(workload.graph_hash, net=net) for one in sweeps]
+        known = [value for value in values if value is not None]
+        size_us = statistics.median(known) * 1e3 if known else 0.0
+        for first, second in combinations(values, 2):
+            sizes.append(size_us)
+            is_known = first is not None and second is not None
+            differences.append(2 * abs(first - second) / (first + second) if is_known else None)
+    return by_size(sizes, differences)
+
+
+def levels(sweeps: Sequence[Sweep], workloads: Sequence[Workload]) -> list[float | None]:
+    """Each process against the median of all, as the median ratio over the kernels: drift that all kernels share."""
+    ratios: list[list[float]] = [[] for _ in sweeps]
+    for workload in workloads:
+        values = [one.latency_ms(workload.graph_hash) for one in sweeps]
+        known = [value for value in values if value is not None]
+        for place, value in enumerate(values):
+            if value is not None:
+                ratios[place].append(value / statistics.median(known))
+    return [statistics.median(found) if found else None for found in ratios]
+
+
+def document(made: Sequence[tuple[float, Sweep]], workloads: Sequence[Workload]) -> dict[str, object]:
+    sweeps = [one for _, one in made]
+    return {
+        "kernels": len(workloads),
+        "processes": len(sweeps),
+        "at_hour": [at_hour for at_hour, _ in made],
+        "kernels_per_minute": [60 * len(workloads) / one.wall_s for one in sweeps],
+        "settled": [one.settled for one in sweeps],
+        "attempts": [one.attempts for one in sweeps],
+        "level": levels(sweeps, workloads),
+        "raw": compare(sweeps, workloads, net=False),
+        "net": compare(sweeps, workloads, net=True),
+    }
+
+
+def sentence(result: Mapping[str, object]) -> str:
+    """What the result means."""
+    table = result["raw"]
+    row = table["all"] if isinstance(table, dict) else {}
+    if row.get("median_percent") is None:
+        return "No kernel has a latency in two processes."
+    return (
+        f"Two measurements of one kernel in different processes differ by {row['median_percent']:.2f} % in the middle"
+        f" case, and {row['within_10']:.1%} of them by no more than 10 %; no prediction can be expected to do better."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=5, help="sweeps at least, 2 or more [default: 5]")
+    parser.add_argument("--hours", type=float, default=0.0, help="go on for so long [default: 0]")
+    parser.add_argument("--pause-min", type=float, default=0.0, help="minutes between two sweeps [default: 0]")
+    parser.add_argument("--kernels", type=int, help="measure this many kernels, evenly spread [default: all]")
+    parser.add_argument("--load", type=int, default=0, help="load generators beside the measurements [default: 0]")
+    parser.add_argument("--target", type=float, help="half the interval wanted [default: the preset's]")
+    parser.add_argument("--visits-min", type=int, help="fewest visits before edgecost stops [default: the preset's]")
+    parser.add_argument("--preset", choices=PRESETS, default="standard", help="settings [default: standard]")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    if arguments.processes < 2:
+        parser.error("--processes: a difference needs two")
+    setting = setting_for(as_cut(host_profile()))
+    settings = preset(arguments.preset, target=arguments.target)
+    settings = replace(settings, visits_min=arguments.visits_min or settings.visits_min)
+    about = head(setting, load_generators=arguments.load, interval=settings.target, visits_min=settings.visits_min)
+    workloads = kernel_set(host_profile(), arguments.kernels)
+    pause_s = 60 * arguments.pause_min
+    with bursts(arguments.load):
+        made = measure_often(
+            workloads, setting, settings, processes=arguments.processes, hours=arguments.hours, pause_s=pause_s
+        )
+    result = document(made, workloads)
+    meaning = sentence(result)
+    if arguments.json:
+        print_json({**about, **result, "meaning": meaning})
+        return
+    print_head(about)
+    print(f"{'hour':>6s} {'level':>8s} {'settled':>8s} {'kernels/min':>12s}")
+    columns = ("at_hour", "level", "settled", "kernels_per_minute")
+    for hour, level, settled, pace in zip(*(result[name] for name in columns), strict=True):
+        print(f"{hour:6.2f} {'–' if level is None else format(level, '.4f'):>8s} {settled:8d} {pace:12.0f}")
+    print()
+    print_agreement("pairs of processes, raw", result["raw"])
+    print_agreement("pairs, less overhead of the call", result["net"])
+    print(meaning)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""``edgecost audit``: how far the sum of kernels stands from the network, on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..profiler.errors import UsageError
+from .options import INPUT_FILE, db_option, json_option, runtime_options, shape_option
+from .output import Talk, milliseconds, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..costmodels.additivity import AdditivityAudit, KernelDifference
+    from ..profiler.workload import Workload
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+#: Kernels that the table of differences shows; --json holds them all.
+_SHOWN = 15
+
+
+@click.group()
+def audit() -> None:
+    """Check what predictions and tables stand on."""
+
+
+@audit.command(epilog="Example:  edgecost audit additivity --space ofa-mobilenetv3 --networks 8")
+@click.argument("models", type=INPUT_FILE, nargs=-1)
+@shape_option
+@click.option("--space", "space_names", metavar="NAME|FILE", multiple=True, help="Random networks of a search space.")
+@click.option("--networks", type=click.IntRange(min=1), default=8, show_default=True, help="How many, for each space.")
+@click.option("--reference", is_flag=True, help="The reference networks: MobileNets, ResNets, EfficientNet, ViT, BERT.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks.")
+@runtime_options
+@db_option
+@json_option
+def additivity(
+    models: tuple[Path, ...],
+    shapes: Shapes,
+    space_names: tuple[str, ...],
+    networks: int,
+    reference: bool,
+    seed: int,
+    runtime_name: str,
+    threads: int | None,
+    db_url: str | None,
+    as_json: bool,
+) -> None:
+    """Measure networks and each of their kernels alone, and compare.
+
+    MODELS are ONNX files. With four networks or more a correction is fitted and judged on networks that it has not
+    seen. With one, the table says which kernels the difference comes from.
+    """
+    from ..costmodels.additivity import audit_additivity, explain
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
+    from ..db import Store
+
+    if not (models or space_names or reference):
+        raise UsageError("nothing to audit", remedy="give a MODEL.onnx, --space NAME or --reference")
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    with (
+        tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
+        Store(db_url) as store,
+        Talk(quiet=as_json) as talk,
+    ):
+        wanted = [*_files(models, shapes, Path(scratch)), *_networks(space_names, networks, seed, reference)]
+        found = audit_additivity(wanted, store, setting, talk)
+        measured = [one for one in wanted if one.name == found.networks[0].name]
+        differences = explain(measured[0], found, store, setting) if len(found.networks) == 1 else ()
+    if as_json:
+        print_json({"profile": setting.profile.label, **found.document(), "differences": _documents(differences)})
+        return
+    click.echo(f"{setting.device.description}, {setting.profile.label}\n")
+    _print_networks(found)
+    if differences:
+        _print_differences(differences)
+    _print_correction(found)
+
+
+def _files(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Workload]:
+    from ..profiler.model_file import read_model
+
+    found = []
+    for place, model in enumerate(models):
+        # Copies with concrete shapes of two models of one name must not meet.
+        folder = scratch / str(place)
+        folder.mkdir()
+        found.append(read_model(model, dict(shapes), folder))
+    return found
+
+
+def _networks(space_names: tuple[str, ...], count: int, seed: int, reference: bool) -> list[Workload]:
+    from ..costmodels.space_file import load_space
+    from ..profiler.networks import REFERENCE_NETWORKS
+
+    found = [make() for make in REFERENCE_NETWORKS.values()] if reference else []
+    for name in space_names:
+        space = load_space(name)
+        found += [space.build(arch) for arch in space.sample(count, seed)]
+    return found
+
+
+def _print_networks(found: AdditivityAudit) -> None:
+    rows = [
+        [
+            one.name,
+            f"{one.kernels}" + (f" ({one.missing} not measured)" if one.missing else ""),
+            f"{one.weight_bytes / 1e6:.1f} MB",
+            milliseconds(one.latency_ms),
+            milliseconds(one.sum_ms),
+            f"{one.sum_error:+.1%}",
+            milliseconds(one.composed_ms),
+            "" if one.composed_error is None else f"{one.composed_error:+.1%}",
+        ]
+        for one in found.networks
+    ]
+    columns = ["network", "kernels", "weights", "end to end", "Σ kernels", "", "corrected", ""]
+    print_table(f"{found.distinct_kernels} distinct kernels, each measured alone", columns, rows, left=1)
+
+
+def _print_differences(differences: tuple[KernelDifference, ...]) -> None:
+    rows = [
+        [
+            one.op,
+            ", ".join(one.nodes[:2]),
+            f"{one.weight_bytes / 1e6:.2f} MB",
+            milliseconds(one.inside_ms),
+            milliseconds(one.alone_ms),
+            "" if one.alone_ms is None else milliseconds(one.inside_ms - one.alone_ms),
+        ]
+        for one in differences[:_SHOWN]
+    ]
+    columns = ["kernel", "ONNX nodes", "weights", "in the network", "alone", "difference"]
+    print_table("Where the difference comes from (in the network: shares by its profiler)", columns, rows, left=2)
+
+
+def _print_correction(found: AdditivityAudit) -> None:
+    composition = found.composition
+    if found.composed is None:
+        click.echo("Too few networks for a correction: four are needed to hold one out.")
+        return
+    bandwidth = composition.weight_bandwidth_gb_s
+    weights = f" + weights at {bandwidth:.0f} GB/s" if bandwidth else ""
+    click.echo(f"Correction over all {composition.networks}: {composition.scale:.3f} × Σ kernels{weights}")
+    for label, one in (("Σ kernels as it is", found.plain), ("corrected, each network held out", found.composed)):
+        if one is not None:
+            click.echo(
+                f"  {label}: mean error {one.mape_percent:.2f} %, worst {one.worst_percent:.2f} %,"
+                f" within 2 / 5 / 10 %: {percent(one.within_2)} / {percent(one.within_5)} / {percent(one.within_10)}"
+            )
+
+
+def _documents(differences: tuple[KernelDifference, ...]) -> list[dict[str, object]]:
+    from dataclasses import asdict
+
+    return [asdict(one) for one in differences]

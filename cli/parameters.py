@@ -1,0 +1,61 @@
+"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame."""
+
+from __future__ import annotations
+
+import click
+
+
+class PercentType(click.ParamType[float]):
+    """``2%`` or ``0.02`` → 0.02; more than nothing and less than all."""
+
+    name = "PERCENT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is no part of a whole; write it like 2% or 0.02", param, ctx)
+        return share
+
+
+class ProbabilityType(click.ParamType[tuple[str, float]]):
+    """``NODE=0.3`` → ("NODE", 0.3)."""
+
+    name = "NODE=P"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        name, _, text = str(value).rpartition("=")
+        try:
+            probability = float(text)
+        except ValueError:
+            probability = -1.0
+        if not name or not 0 <= probability <= 1:
+            self.fail(f"{value!r} is no probability of a node; write it like If_3=0.25", param, ctx)
+        return name, probability
+
+
+class TripsType(click.ParamType[tuple[str, int]]):
+    """``NODE=10`` → ("NODE", 10)."""
+
+    name = "NODE=N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        name, _, text = str(value).rpartition("=")
+        if not name or not text.isdecimal():
+            self.fail(f"{value!r} is no number of trips of a node; write it like Loop_3=10", param, ctx)
+        return name, int(text)
+
+
+class FrameType(click.ParamType[tuple[int, int]]):
+    """``480x640`` → (480, 640): height and width."""
+
+    name = "HxW"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        high, _, wide = str(value).lower().partition("x")
+        if not (high.isdecimal() and wide.isdecimal()) or not int(high) * int(wide):
+            self.fail(f"{value!r} is no size; write height and width like 480x640", param, ctx)
+        return int(high), int(wide)

@@ -1,0 +1,349 @@
+"""``edgecost profile`` and ``kernels``: measure a model end to end and by kernel, or see what it becomes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ..profiler.errors import UnstableMeasurement
+from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
+from .output import Talk, interval, milliseconds, percent, print_json, print_table
+from .parameters import FrameType, PercentType, ProbabilityType, TripsType
+
+if TYPE_CHECKING:
+    from ..costmodels.kernel_shares import KernelShare
+    from ..costmodels.pipeline import PipelineRow
+    from ..costmodels.profile_model import ModelProfile
+    from ..profiler.kernels import Kernel
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+#: Kernels that a table shows; --json holds them all.
+_SHOWN = 25
+#: As in ``profiler.precision``, which is too heavy to import for a list of names.
+PRECISIONS = ("fp32", "fp16", "int8-qdq", "int8-qoperator")
+
+
+def precision_option(command: Decorated) -> Decorated:
+    """``--precision``: convert the model first."""
+    return click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        help="Convert the model first, with made-up scales.  [default: the runtime's own]",
+    )(command)
+
+
+def protocol_options(command: Decorated) -> Decorated:
+    """``--preset``, ``--ci`` and ``--max-time``: how long to measure."""
+    for option in (
+        click.option("--max-time", "max_time_s", type=BudgetType(), help="Stop after this time: 90s, 5m."),
+        click.option(
+            "--ci", "target", type=PercentType(), help="Stop when the 95 % interval of the median is this narrow: 2%."
+        ),
+        click.option(
+            "--preset",
+            "preset_name",
+            type=click.Choice(["quick", "standard", "careful"]),
+            default="standard",
+            show_default=True,
+            help="Stop at an interval of 5 %, 2 % or 1 %, after 8, 20 or 40 visits at the least.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def control_flow_options(command: Decorated) -> Decorated:
+    """``--branch`` and ``--trips``: what a graph with If or Loop does not say."""
+    for option in (
+        click.option(
+            "--trips",
+            "trips",
+            multiple=True,
+            type=TripsType(),
+            help="How often a Loop runs: NODE=10. Repeat for several.",
+        ),
+        click.option(
+            "--branch",
+            "branches",
+            multiple=True,
+            type=ProbabilityType(),
+            help="Probability that an If takes its then-branch: NODE=0.3. Repeat for several.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="Example:  edgecost profile model.onnx --shape input=1,3,224,224 --runtime tvm --ci 2%")
+@click.argument("model", type=INPUT_FILE)
+@shape_option
+@runtime_options
+@precision_option
+@protocol_options
+@control_flow_options
+@click.option("--pipeline", is_flag=True, help="Measure what stands around an inference, too: loading, copies, steps.")
+@click.option("--before", type=INPUT_FILE, help="With --pipeline: your own ONNX step before the model.")
+@click.option("--after", type=INPUT_FILE, help="With --pipeline: your own ONNX step after the model.")
+@click.option("--frame", type=FrameType(), help="With --pipeline: size of the camera's frame, 480x640.")
+@db_option
+@click.option("--keep/--no-keep", default=True, show_default=True, help="Store the measurement in the database.")
+@json_option
+def profile(
+    model: Path,
+    shapes: Shapes,
+    runtime_name: str,
+    threads: int | None,
+    precision: str | None,
+    preset_name: str,
+    target: float | None,
+    max_time_s: float | None,
+    branches: tuple[tuple[str, float], ...],
+    trips: tuple[tuple[str, int], ...],
+    pipeline: bool,
+    before: Path | None,
+    after: Path | None,
+    frame: tuple[int, int] | None,
+    db_url: str | None,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Measure MODEL (an ONNX file) on this machine: end to end, and the share of each kernel."""
+    from ..costmodels.named_runtimes import chosen_profile
+    from ..costmodels.pipeline import PipelineSteps
+    from ..costmodels.profile_model import ControlFlow
+    from ..costmodels.profile_model import profile as measure
+    from ..db import Store
+    from ..profiler.protocol import preset
+
+    settings = preset(preset_name, target=target, max_time_s=max_time_s)
+    wants_pipeline = pipeline or before or after or frame
+    with Talk(quiet=as_json) as talk:
+        runtime = chosen_profile(runtime_name, threads, db_url, precision)
+        talk.stage(f"measuring {model.name}")
+        store = Store(db_url) if keep else None
+        try:
+            result = measure(
+                model,
+                shapes=dict(shapes),
+                runtime=runtime,
+                settings=settings,
+                store=store,
+                control_flow=ControlFlow(dict(branches), dict(trips)),
+                pipeline=PipelineSteps(before, after, frame) if wants_pipeline else None,
+            )
+        finally:
+            if store is not None:
+                store.close()
+    if as_json:
+        print_json(_profile_document(result))
+    else:
+        _print_profile(result)
+    _fail_if_unstable(result)
+
+
+def _fail_if_unstable(result: ModelProfile) -> None:
+    for path in result.paths:
+        if path.measurement.status.value != "ok":
+            raise UnstableMeasurement(
+                f"measured, but {path.measurement.message}",
+                remedy="stop other programs and try again; `edgecost doctor` says what disturbs",
+            )
+
+
+def _profile_document(result: ModelProfile) -> dict[str, object]:
+    measurement, latency = result.measurement, result.measurement.latency
+    return {
+        "model": result.workload.name,
+        "graph_hash": result.workload.graph_hash,
+        "device": result.setting.device.description,
+        "profile": result.setting.profile.label,
+        "profile_hash": result.setting.profile.profile_hash,
+        "status": measurement.status.value,
+        "message": measurement.message,
+        "latency": None if latency is None else asdict(latency),
+        "call_overhead_ms": measurement.overhead_ms,
+        "rejected_visits": measurement.rejected_visits,
+        "conditions": dict(measurement.conditions),
+        "is_emulated": result.is_emulated,
+        "expected_ms": result.expected_ms,
+        "paths": [
+            {
+                "label": path.label,
+                "probability": path.probability,
+                "graph_hash": path.workload.graph_hash,
+                "status": path.measurement.status.value,
+                "latency": None if path.measurement.latency is None else asdict(path.measurement.latency),
+            }
+            for path in result.paths
+        ],
+        "kernels": [_share_document(share) for share in result.kernels],
+        "pipeline": [asdict(row) for row in result.pipeline],
+    }
+
+
+def _share_document(share: KernelShare) -> dict[str, object]:
+    return {
+        "name": share.name,
+        "op": share.op,
+        "kernel_hash": None if share.kernel is None else share.kernel.kernel_hash,
+        "signature": None if share.kernel is None else share.kernel.signature,
+        "outputs": share.outputs,
+        "nodes": share.nodes,
+        "share": share.share,
+        "latency_ms": share.latency_ms,
+    }
+
+
+def _print_profile(result: ModelProfile) -> None:
+    measurement, latency = result.measurement, result.measurement.latency
+    assert latency is not None, "an attempt without a latency is raised as an error"
+    click.echo(f"{result.workload.name} on {result.setting.device.description}")
+    click.echo(f"with {result.setting.profile.label}")
+    if result.is_emulated:
+        click.echo("! this runtime has no 16-bit kernels for this CPU: it converts, and computes in 32 bits")
+    if result.setting.profile.runtime == "tvm" and result.setting.profile.graph_level != "tuned":
+        click.echo("! TVM without tuning says nothing of what TVM can do: edgecost tune, then --runtime tvm-tuned")
+    click.echo(f"\n  median  {milliseconds(latency.median_ms)}   95 % within the session: ", nl=False)
+    click.echo(interval(latency.lo_ms, latency.hi_ms))
+    click.echo(f"  min     {milliseconds(latency.min_ms)}   p90 {milliseconds(latency.p90_ms)}", nl=False)
+    click.echo(f"   p99 {milliseconds(latency.p99_ms)}")
+    click.echo(
+        f"  {latency.visits} visits, {latency.runs} runs; {measurement.rejected_visits} visits rejected;"
+        f" an empty call takes {milliseconds(measurement.overhead_ms)}\n"
+    )
+    if len(result.paths) > 1:
+        _print_paths(result)
+    if result.pipeline:
+        _print_pipeline(result.pipeline)
+    if not result.kernels:
+        click.echo("The runtime tells no times by kernel here; `edgecost kernels` lists the kernels.")
+        return
+    ranked = sorted(result.kernels, key=lambda share: -share.share)
+    rows = [_share_row(share) for share in ranked[:_SHOWN]]
+    title = f"Kernels by share of the time ({len(rows)} of {len(ranked)}); times are shares of the median above"
+    print_table(title, ["kernel", "ONNX nodes", "output", "share", "time"], rows, left=3)
+
+
+def _share_row(share: KernelShare) -> list[str]:
+    return [
+        share.op,
+        _few(share.nodes) or share.name,
+        " ".join("×".join(map(str, shape)) for shape in share.outputs),
+        percent(share.share),
+        milliseconds(share.latency_ms),
+    ]
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    """The first names, and how many more."""
+    more = f" +{len(names) - most}" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _print_paths(result: ModelProfile) -> None:
+    rows = []
+    for path in result.paths:
+        latency = path.measurement.latency
+        rows.append(
+            [
+                path.label,
+                percent(path.probability),
+                path.measurement.status.value,
+                milliseconds(None if latency is None else latency.median_ms),
+            ]
+        )
+    print_table("Ways through the model's control flow", ["way", "probability", "status", "latency"], rows, left=1)
+    click.echo(f"  expected: {milliseconds(result.expected_ms)}; kernels below are the likeliest way's\n")
+
+
+def _print_pipeline(pipeline: tuple[PipelineRow, ...]) -> None:
+    rows = [
+        [
+            row.step,
+            milliseconds(row.median_ms),
+            "" if row.lo_ms is None or row.hi_ms is None else interval(row.lo_ms, row.hi_ms),
+            str(row.repetitions or ""),
+            row.note,
+        ]
+        for row in pipeline
+    ]
+    print_table("Around the inference", ["step", "median", "95 %", "runs", "note"], rows, left=1)
+
+
+@click.command(epilog="Example:  edgecost kernels model.onnx --runtime tvm")
+@click.argument("model", type=INPUT_FILE)
+@shape_option
+@runtime_options
+@precision_option
+@db_option
+@json_option
+def kernels(
+    model: Path,
+    shapes: Shapes,
+    runtime_name: str,
+    threads: int | None,
+    precision: str | None,
+    db_url: str | None,
+    as_json: bool,
+) -> None:
+    """The kernels that MODEL becomes in a runtime, with the ONNX nodes each came from. Nothing is run."""
+    from ..costmodels.named_runtimes import chosen_profile
+    from ..profiler.kernel_nodes import node_names
+    from ..profiler.model_file import read_model
+    from ..profiler.precision import convert
+    from ..profiler.runtime_kernels import runtime_kernels
+
+    runtime = chosen_profile(runtime_name, threads, db_url, precision)
+    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
+        workload = read_model(model, dict(shapes), Path(scratch))
+        # A model that is quantised already is no float32 network, and shown as it is.
+        workload = workload if runtime.precision == "fp32" else convert(workload, runtime.precision)
+        graph, names = runtime_kernels(workload, runtime), node_names(workload)
+    if as_json:
+        print_json(
+            {
+                "model": str(model),
+                "graph_hash": workload.graph_hash,
+                "profile": runtime.label,
+                "kernels": [_kernel_document(kernel, names) for kernel in graph.kernels],
+                "folded_nodes": [names[node] for node in graph.folded],
+            }
+        )
+        return
+    rows = [
+        [kernel.op, _few(tuple(names[node] for node in kernel.nodes)), *_in_and_out(kernel), kernel.kernel_hash[:10]]
+        for kernel in graph.kernels
+    ]
+    distinct = len({kernel.kernel_hash for kernel in graph.kernels})
+    click.echo(f"{model.name} in {runtime.label}")
+    title = f"{len(rows)} kernels, {distinct} distinct, in order of execution"
+    print_table(title, ["kernel", "ONNX nodes", "input", "output", "hash"], rows, left=5)
+    click.echo(f"{len(graph.folded)} of {len(names)} ONNX nodes cost nothing when the model runs.")
+
+
+def _kernel_document(kernel: Kernel, names: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "op": kernel.op,
+        "name": kernel.name,
+        "signature": kernel.signature,
+        "kernel_hash": kernel.kernel_hash,
+        "inputs": kernel.inputs,
+        "weights": kernel.weights,
+        "outputs": kernel.outputs,
+        "attributes": kernel.attribute,
+        "dtype": kernel.dtype,
+        "nodes": [names[node] for node in kernel.nodes],
+    }
+
+
+def _in_and_out(kernel: Kernel) -> list[str]:
+    """First input and first output, for a table."""
+    shapes = [shapes[0] if shapes else None for shapes in (kernel.inputs, kernel.outputs)]
+    return ["×".join(map(str, shape)) if shape is not None else "?" for shape in shapes]

@@ -1,0 +1,79 @@
+"""Everything that measurements on this machine stand on: device, runtime profile, environment, CPUs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ..db import Store
+from ..devices.host import HostFacts, host_device, host_environment, read_conditions, read_host
+from ..profiler.records import Device, Environment, RuntimeProfile
+from ..profiler.runtimes import host_profile, timing_cpus
+from ..profiler.tasks import Stage
+from ..profiler.tvm_client import is_remote
+
+
+@dataclass(frozen=True)
+class LocalSetting:
+    """Everything that measurements on this machine stand on."""
+
+    facts: HostFacts
+    device: Device
+    profile: RuntimeProfile
+    stage: Stage
+
+    @classmethod
+    def here(cls, profile: RuntimeProfile | None = None) -> LocalSetting:
+        """This machine as it is now.
+
+        Args:
+            profile: None for ONNX Runtime with one thread, as it is installed beside edgecost.
+        """
+        facts = read_host()
+        profile = profile or host_profile()
+        if is_remote(profile):
+            return cls._behind_rpc(facts, profile)
+        device = host_device(facts)
+        cpus = profile.affinity or timing_cpus(profile.threads)
+        stage = Stage(
+            profile,
+            host_environment(facts, profile, cpus),
+            device.identity,
+            cpus,
+            read_environment=partial(_environment_now, profile, cpus),
+            read_conditions=read_conditions,
+        )
+        return cls(facts, device, profile, stage)
+
+    @classmethod
+    def _behind_rpc(cls, facts: HostFacts, profile: RuntimeProfile) -> LocalSetting:
+        """A board that only TVM's tracker knows: by its key, with nothing of its conditions to be read from here."""
+        options = dict(profile.options)
+        key, tracker = options["rpc_key"], options["rpc_tracker"]
+        device = Device(
+            name=key,
+            identity=hashlib.sha256(f"tvm-rpc/{key}".encode()).hexdigest(),
+            description=f"{key} ({options['mcpu']}), behind the TVM tracker {tracker}",
+        )
+        environment = Environment({"rpc_key": key, "rpc_tracker": tracker, "target": options["mcpu"]})
+        return cls(facts, device, profile, Stage(profile, environment, device.identity))
+
+    def stage_now(self, store: Store | None) -> Stage:
+        """The stage with the environment as it is at this moment, known to the store if there is one."""
+        if is_remote(self.profile):
+            return self.stage
+        environment = _environment_now(self.profile, self.stage.cpus)
+        if store is not None:
+            store.put_environment(environment)
+        return replace(self.stage, environment=environment)
+
+    def store_in(self, store: Store) -> None:
+        """Make the device, profile and environment known to the store."""
+        store.put_device(self.device)
+        store.put_profile(self.profile)
+        store.put_environment(self.stage.environment)
+
+
+def _environment_now(profile: RuntimeProfile, cpus: tuple[int, ...]) -> Environment:
+    return host_environment(read_host(), profile, cpus)

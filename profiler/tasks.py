@@ -1,0 +1,68 @@
+"""What a group of measurements is given and gives back: tasks, the stage they run on, who listens, where time went."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .records import Environment, Json, Measurement, RuntimeProfile, Visit
+from .workload import Workload
+
+
+@dataclass(frozen=True)
+class Task:
+    """A workload to be measured: the identity of the attempt is made before its first run.
+
+    Attributes:
+        is_last_attempt: whether a rejected attempt would be the end of it; then what little it says is kept.
+    """
+
+    workload: Workload
+    purpose: str
+    measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    is_last_attempt: bool = False
+
+
+class Listener(Protocol):
+    """What happens during a group, as it happens."""
+
+    def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
+        """A round's visits were judged; they should survive the death of this process from here on."""
+
+    def finished(self, task: Task, measurement: Measurement) -> None:
+        """An attempt is over."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a measurement stands on, the same for every workload of a group.
+
+    Attributes:
+        environment: as it was when the stage was set.
+        cpus: those that the runner is pinned to; none leaves that to the operating system.
+        read_environment: the environment as it is now; a group in which it changed is rejected. None never looks.
+        read_conditions: what moves all the time (load, clock, temperature): kept beside the measurement, not judged.
+    """
+
+    profile: RuntimeProfile
+    environment: Environment
+    device_identity: str
+    cpus: tuple[int, ...] = ()
+    read_environment: Callable[[], Environment] | None = field(default=None, compare=False)
+    read_conditions: Callable[[], Mapping[str, Json]] | None = field(default=None, compare=False)
+
+
+@dataclass
+class GroupTimes:
+    """Seconds that a group took, and where they went."""
+
+    total_s: float = 0.0
+    warmup_s: float = 0.0
+    measuring_s: float = 0.0
+
+    @property
+    def outside_share(self) -> float:
+        """Share of the time spent neither warming up nor measuring."""
+        return 1.0 - (self.warmup_s + self.measuring_s) / self.total_s if self.total_s else 0.0

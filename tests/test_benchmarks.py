@@ -1,0 +1,73 @@
+"""The benchmarks of the measuring engine run, at their smallest, and say what they are meant to say."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HEAD = {"machine", "runtime", "edgecost", "python", "meaning"}
+
+
+def run(script, *arguments):
+    """The JSON document of a benchmark."""
+    command = [sys.executable, BENCHMARKS / script, *arguments, "--preset", "quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert set(document) >= HEAD
+    assert len(document["meaning"]) > 20
+    return document
+
+
+def test_kernels_per_minute_sets_edgecost_and_the_naive_loop_beside_each_other():
+    found = run("kernels_per_minute.py", "--kernels", "3", "--target", "0.3", "--repeats", "2", "--reference", "quick")
+    assert found["kernels"] == 3
+    assert {name: len(pace) for name, pace in found["kernels_per_minute"].items()} == {"edgecost": 2, "naive": 2}
+    assert found["ratio"] > 0
+    counted = 2 * (3 - found["without_reference"])
+    assert {name: table["all"]["n"] for name, table in found["error"].items()} == {
+        "edgecost": counted, "naive mean": counted, "naive median": counted,
+    }  # fmt: skip
+
+
+def test_repeatability_counts_every_pair_of_processes_beside_load_too():
+    found = run("repeatability.py", "--kernels", "2", "--target", "0.3", "--processes", "2", "--load", "1")
+    assert found["load_generators"] == 1
+    assert found["processes"] == len(found["level"]) == 2
+    assert found["raw"]["all"]["n"] == found["net"]["all"]["n"] == 2
+    bands = [row["n"] for band, row in found["raw"].items() if band != "all"]
+    assert sum(bands) == found["raw"]["all"]["n"]
+
+
+def test_harness_overhead_sets_kernels_beside_their_slopes_and_the_profiler():
+    found = run("harness_overhead.py", "--kernels", "1", "--runtimes", "ort")
+    rows = found["ort"]["rows"]
+    assert len(rows) == 1
+    assert all(row["profiler_us"] > 0 for row in rows)
+    assert found["ort"]["overhead_us"] > 0
+    assert found["tvm"] is None
+
+
+def test_additivity_takes_reference_networks_and_the_files_of_a_folder(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    found = run("additivity.py", "--networks", "bert_tiny", "--folder", str(tmp_path))
+    (row,) = found["networks"]
+    assert row["network"].startswith("bert")
+    assert row["sum_of_kernels_ms"] > 0
+    assert row["sum_of_blocks_ms"] > 0
+    assert [cause.split(":")[0] for cause in found["refused"].values()] == ["BrokenModel"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tvm") is None, reason="needs TVM")
+def test_ort_against_tvm_gives_a_ratio_and_the_statuses():
+    found = run("ort_against_tvm.py", "--kernels", "1", "--turns", "1")
+    (row,) = found["rows"]
+    assert row["ort"]["status"] in found["summary"]["ort"]["statuses"]
+    assert row["ort"]["ratio"] in (1, None)
+    assert set(found["runtimes"]) == {"ort", "tvm"}
