@@ -24,9 +24,9 @@ from edgecost.costmodels.campaign import Planned
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_campaign import measure_planned
 from edgecost.profiler.errors import EdgecostError
-from edgecost.profiler.kernels import kernels
+from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS, ReferenceNetwork, reference_network
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.networks import REFERENCE_NETWORKS, ReferenceNetwork, reference_network
 from edgecost.profiler.protocol import PRESETS, Settings
 from edgecost.profiler.workload import Workload
 

@@ -27,9 +27,9 @@ from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.client import RunnerClient
 from edgecost.profiler.cpu_lock import hold_cpus
+from edgecost.profiler.graphs.repetition import border_ms, border_probes, repeated, repeated_in_place, slope_ms
 from edgecost.profiler.loading import LoadRefused
 from edgecost.profiler.protocol import GROUP_SIZE, PRESETS, Settings, runner_rules
-from edgecost.profiler.repetition import border_ms, border_probes, repeated, repeated_in_place, slope_ms
 from edgecost.profiler.runner import TvmRuntime
 from edgecost.profiler.runtimes import BUILT_IN, host_profile, resolve
 from edgecost.profiler.tasks import Stage

@@ -26,7 +26,7 @@ from workloads import as_cut, kernel_set
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.cpu_lock import hold_cpus
-from edgecost.profiler.protocol import PRESETS, Settings, preset
+from edgecost.profiler.protocol import KERNELS, PRESETS, Settings, preset
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import Workload
@@ -189,12 +189,13 @@ def main() -> None:
     parser.add_argument("--load", type=int, default=0, help="load generators beside the turns [default: 0]")
     parser.add_argument("--target", type=float, default=0.02, help="half the interval wanted [default: 0.02]")
     parser.add_argument("--visits-min", type=int, help="fewest visits before edgecost stops [default: its own]")
-    parser.add_argument("--preset", choices=PRESETS, default="standard", help="edgecost's settings [default: standard]")
+    parser.add_argument("--preset", choices=PRESETS, help="edgecost's settings [default: those for kernels]")
     parser.add_argument("--reference", choices=PRESETS, default="careful", help="the reference's [default: careful]")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     setting = setting_for(as_cut(host_profile()))
-    settings = preset(arguments.preset, target=arguments.target)
+    settings = preset(arguments.preset) if arguments.preset else KERNELS
+    settings = replace(settings, target=arguments.target)
     settings = replace(settings, visits_min=arguments.visits_min or settings.visits_min)
     about = head(setting, load_generators=arguments.load, interval=settings.target, visits_min=settings.visits_min)
     workloads = kernel_set(host_profile(), arguments.kernels)

@@ -16,7 +16,7 @@ import edgecost
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.measure import measure_group
-from edgecost.profiler.protocol import GROUP_SIZE, Settings
+from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import Measurement, RuntimeProfile, Status, Visit
 from edgecost.profiler.tasks import Stage, Task
 from edgecost.profiler.workload import Workload
@@ -79,8 +79,8 @@ def sweep(
     waiting = list(workloads)
     random.Random(seed).shuffle(waiting)
     for attempt in range(1, ATTEMPTS + 1):
-        for first in range(0, len(waiting), GROUP_SIZE):
-            group = waiting[first : first + GROUP_SIZE]
+        for first in range(0, len(waiting), settings.group_size):
+            group = waiting[first : first + settings.group_size]
             tasks = [Task(workload, "kernel", is_last_attempt=attempt == ATTEMPTS) for workload in group]
             found.wall_s += measure_group(tasks, stage, settings, found, bench).total_s
         waiting = [one for one in waiting if found.measurements[one.graph_hash].status is Status.REJECTED]

@@ -24,7 +24,7 @@ from edgecost.profiler.loading import LoadRefused
 from edgecost.profiler.protocol import PRESETS, Settings
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import BUILT_IN, resolve
-from edgecost.profiler.tvm_client import TvmCompiler, compile_request, model_path
+from edgecost.profiler.tvm.client import TvmCompiler, compile_request, model_path
 from edgecost.profiler.workload import Workload
 
 #: One operator is tuned for so long at most; trials that come too late are left out.

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from edgecost.profiler.kernel_slice import kernel_workloads
-from edgecost.profiler.networks import ReferenceNetwork, mobilenet_v2, resnet18, vit
-from edgecost.profiler.operators import GraphBuilder, Shape
+from edgecost.profiler.graphs.networks import ReferenceNetwork, mobilenet_v2, resnet18, vit
+from edgecost.profiler.graphs.operators import GraphBuilder, Shape
+from edgecost.profiler.graphs.sequence_blocks import SelfAttention
+from edgecost.profiler.graphs.sequence_operators import dense, layer_norm, rms_norm
+from edgecost.profiler.graphs.tensor_operators import gelu, matmul, reduce_mean, softmax, swish, transpose
+from edgecost.profiler.graphs.vision_blocks import BasicResidual
+from edgecost.profiler.graphs.vision_operators import conv, resize, transposed_conv
+from edgecost.profiler.kernels.cut import kernel_workloads
 from edgecost.profiler.records import RuntimeProfile
-from edgecost.profiler.sequence_blocks import SelfAttention
-from edgecost.profiler.sequence_operators import dense, layer_norm, rms_norm
-from edgecost.profiler.tensor_operators import gelu, matmul, reduce_mean, softmax, swish, transpose
-from edgecost.profiler.vision_blocks import BasicResidual
-from edgecost.profiler.vision_operators import conv, resize, transposed_conv
 from edgecost.profiler.workload import Workload, workload_from_model
 
 Item = TypeVar("Item")

@@ -11,6 +11,7 @@ import click
 from ..profiler.errors import UsageError
 from .options import INPUT_FILE, db_option, json_option, runtime_options, shape_option
 from .output import Talk, milliseconds, percent, print_json, print_table
+from .profiles import precision_option
 
 if TYPE_CHECKING:
     from ..costmodels.additivity import AdditivityAudit, KernelDifference
@@ -35,6 +36,7 @@ def audit() -> None:
 @click.option("--reference", is_flag=True, help="The reference networks: MobileNets, ResNets, EfficientNet, ViT, BERT.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks.")
 @runtime_options
+@precision_option
 @db_option
 @json_option
 def additivity(
@@ -46,6 +48,7 @@ def additivity(
     seed: int,
     runtime_name: str,
     threads: int | None,
+    precision: str | None,
     db_url: str | None,
     as_json: bool,
 ) -> None:
@@ -61,7 +64,7 @@ def additivity(
 
     if not (models or space_names or reference):
         raise UsageError("nothing to audit", remedy="give a MODEL.onnx, --space NAME or --reference")
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url, precision))
     with (
         tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
         Store(db_url) as store,
@@ -95,7 +98,7 @@ def _files(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Work
 
 def _networks(space_names: tuple[str, ...], count: int, seed: int, reference: bool) -> list[Workload]:
     from ..costmodels.space_file import load_space
-    from ..profiler.networks import REFERENCE_NETWORKS
+    from ..profiler.graphs.networks import REFERENCE_NETWORKS
 
     found = [make() for make in REFERENCE_NETWORKS.values()] if reference else []
     for name in space_names:

@@ -29,6 +29,7 @@ from . import (
     stores,
     tune,
 )
+from . import compile as compiling
 
 INTERRUPTED = 130
 
@@ -53,6 +54,7 @@ for command in (
     audit.audit,
     runtimes.runtime,
     tune.tune,
+    compiling.compile_model,
     models.train,
     models.predict,
     spaces.space,

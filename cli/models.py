@@ -15,7 +15,7 @@ from .output import Talk, interval, milliseconds, percent, print_json, print_tab
 
 if TYPE_CHECKING:
     from ..costmodels.predictor import GraphPrice
-    from ..profiler.kernels import Kernel
+    from ..profiler.kernels.graph import Kernel
     from ..profiler.records import RuntimeProfile
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -103,7 +103,7 @@ def predict(
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
-    from ..profiler.kernels import kernels
+    from ..profiler.kernels.graph import kernels
     from ..profiler.model_file import read_model
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..costmodels.kernel_shares import KernelShare
     from ..costmodels.pipeline import PipelineRow
     from ..costmodels.profile_model import ModelProfile
-    from ..profiler.kernels import Kernel
+    from ..profiler.kernels.graph import Kernel
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
@@ -295,16 +295,14 @@ def kernels(
 ) -> None:
     """The kernels that MODEL becomes in a runtime, with the ONNX nodes each came from. Nothing is run."""
     from ..costmodels.named_runtimes import chosen_profile
-    from ..profiler.kernel_nodes import node_names
+    from ..profiler.kernels.by_runtime import runtime_kernels
+    from ..profiler.kernels.nodes import node_names
     from ..profiler.model_file import read_model
-    from ..profiler.precision import convert
-    from ..profiler.runtime_kernels import runtime_kernels
+    from ..profiler.precision.convert import convert
 
     runtime = chosen_profile(runtime_name, threads, db_url, precision)
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
-        workload = read_model(model, dict(shapes), Path(scratch))
-        # A model that is quantised already is no float32 network, and shown as it is.
-        workload = workload if runtime.precision == "fp32" else convert(workload, runtime.precision)
+        workload = convert(read_model(model, dict(shapes), Path(scratch)), runtime.precision)
         graph, names = runtime_kernels(workload, runtime), node_names(workload)
     if as_json:
         print_json(

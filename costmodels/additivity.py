@@ -17,8 +17,9 @@ import numpy as np
 from ..db import Store
 from ..profiler.bench import Bench
 from ..profiler.errors import UnstableMeasurement, UsageError
-from ..profiler.kernel_slice import kernel_workloads
-from ..profiler.kernels import Kernel, kernels
+from ..profiler.kernels.cut import kernel_workloads
+from ..profiler.kernels.graph import Kernel, kernels
+from ..profiler.precision.convert import convert
 from ..profiler.protocol import KERNELS, Settings
 from ..profiler.records import Measurement
 from ..profiler.workload import Workload
@@ -112,9 +113,13 @@ def audit_additivity(
 ) -> AdditivityAudit:
     """Measure networks and their kernels, as far as the store has not got them, and compare.
 
+    Args:
+        networks: as they were written; what is measured has been converted to the precision of the setting's profile.
+
     Raises:
         UsageError: no network, or a runtime whose kernels cannot be cut out.
         UnstableMeasurement: no network was measured end to end.
+        UnsupportedPrecision: a network cannot be had in that precision.
         ModelError: the runtime does not take a network.
     """
     if setting.profile.runtime != "onnxruntime" or setting.profile.interpreter:
@@ -127,14 +132,17 @@ def audit_additivity(
     narrator.stage("cutting out kernels", len(networks))
     parts: dict[str, tuple[Kernel, ...]] = {}
     alone: dict[str, Workload | None] = {}
-    for network in networks:
+    made = [convert(network, setting.profile.precision) for network in networks]
+    for network in made:
         parts[network.graph_hash] = kernels(network, setting.profile)
         alone.update({kernel.kernel_hash: cut for kernel, cut in kernel_workloads(network, setting.profile)})
         narrator.step(network.name)
-    _measure(networks, [cut for cut in alone.values() if cut is not None], store, setting, narrator, settings)
-    latencies = _latencies(store, setting, [*networks, *(cut for cut in alone.values() if cut is not None)])
+    _measure(made, [cut for cut in alone.values() if cut is not None], store, setting, narrator, settings)
+    latencies = _latencies(store, setting, [*made, *(cut for cut in alone.values() if cut is not None)])
     times = {key: latencies.get(cut.graph_hash) if cut is not None else None for key, cut in alone.items()}
-    found = _compare(networks, parts, times, latencies)
+    # The audit calls networks what whoever asks for it calls them.
+    named = [replace(one, name=network.name) for one, network in zip(made, networks, strict=True)]
+    found = _compare(named, parts, times, latencies)
     if not found.networks:
         raise UnstableMeasurement(
             "no network could be measured end to end", remedy="`edgecost db info --failures` says what happened"
@@ -147,10 +155,14 @@ def explain(
 ) -> tuple[KernelDifference, ...]:
     """Which kernels the difference of one audited network comes from, the largest first.
 
+    Args:
+        network: as it was given to ``audit_additivity``.
+
     Raises:
         RunnerError: the runtime fails under its profiler.
     """
     (row,) = [one for one in audit.networks if one.name == network.name]
+    network = convert(network, setting.profile.precision)
     with Bench.for_profile(setting.profile) as bench:
         shares = kernel_shares(network, setting.stage, settings or Settings(), bench, row.latency_ms)
     cuts = {kernel.kernel_hash: cut for kernel, cut in kernel_workloads(network, setting.profile)}

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from ..profiler.errors import UsageError
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.graph import Kernel
 
 Floats = npt.NDArray[np.float64]
 

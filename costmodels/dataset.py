@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..db import Store
-from ..profiler.kernels import Kernel, kernels
+from ..profiler.kernels.graph import Kernel, kernels
 from ..profiler.records import Measurement, RuntimeProfile
 from ..profiler.workload import Workload
 

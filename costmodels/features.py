@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.graph import Kernel
 
 #: Bytes of one element; a type that is not listed is priced as 4 bytes wide.
 _WIDTH = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "bool": 1}

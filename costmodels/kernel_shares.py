@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from ..profiler.bench import Bench
 from ..profiler.client import RunnerClient
 from ..profiler.errors import RunnerError
-from ..profiler.kernel_nodes import match_calls, match_records, node_names
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.by_runtime import runtime_kernels
+from ..profiler.kernels.graph import Kernel
+from ..profiler.kernels.nodes import match_calls, match_records, node_names
 from ..profiler.loading import LoadRefused
 from ..profiler.protocol import Settings, runner_rules
-from ..profiler.runtime_kernels import runtime_kernels
 from ..profiler.tasks import Stage
 from ..profiler.worker import RunnerDied
 from ..profiler.workload import Workload

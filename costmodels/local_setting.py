@@ -11,7 +11,7 @@ from ..devices.host import HostFacts, host_device, host_environment, read_condit
 from ..profiler.records import Device, Environment, RuntimeProfile
 from ..profiler.runtimes import host_profile, timing_cpus
 from ..profiler.tasks import Stage
-from ..profiler.tvm_client import is_remote
+from ..profiler.tvm.client import is_remote
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ..db import Store
 from ..profiler.errors import GateError
-from ..profiler.kernels import kernels
+from ..profiler.kernels.graph import kernels
 from ..profiler.records import Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
 from .lut import Lut, LutCell

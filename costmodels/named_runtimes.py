@@ -232,7 +232,9 @@ def _absolute(interpreter: str) -> str:
 
 
 def _check_words(named: NamedRuntime) -> None:
-    from ..profiler.precision import PRECISIONS  # onnx comes with it, which whoever looks a name up goes without
+    from ..profiler.precision.convert import (
+        PRECISIONS,  # onnx comes with it, which whoever looks a name up goes without
+    )
 
     if _NAME.fullmatch(named.name) is None:
         raise UsageError(f"{named.name!r} is no name of a runtime", remedy="use small letters, digits and . _ -")

@@ -13,8 +13,8 @@ import onnx
 from ..profiler.bench import Bench
 from ..profiler.client import RunnerClient
 from ..profiler.errors import RunnerError
-from ..profiler.image_steps import classification, image_preprocessing
-from ..profiler.kernel_shapes import concrete_shape
+from ..profiler.graphs.image_steps import classification, image_preprocessing
+from ..profiler.kernels.shapes import concrete_shape
 from ..profiler.loading import LoadRefused
 from ..profiler.measure import measure_group
 from ..profiler.model_file import read_model

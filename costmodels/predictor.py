@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..profiler.errors import GateError, UsageError
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.graph import Kernel
 from .boosting import BoostingSettings, boost
 from .conformal import conformal_radius
 from .features import WORK, feature_matrix, kind_of, work_of

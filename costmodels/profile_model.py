@@ -13,12 +13,20 @@ from ..db import Store
 from ..devices.host import memory_limit_bytes
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
-from ..profiler.control_flow import paths
-from ..profiler.errors import BrokenModel, EdgecostError, UnstableMeasurement, UnsupportedOperator
-from ..profiler.kernels import kernels
+from ..profiler.errors import (
+    BrokenModel,
+    EdgecostError,
+    UnstableMeasurement,
+    UnsupportedOperator,
+    UnsupportedPrecision,
+)
+from ..profiler.graphs.control_flow import paths
+from ..profiler.kernels.by_runtime import refusal_error
+from ..profiler.kernels.graph import kernels
+from ..profiler.loading import LoadRefused
 from ..profiler.measure import measure_group
 from ..profiler.model_file import Shape, read_model
-from ..profiler.precision import UnsupportedPrecision, convert, emulated
+from ..profiler.precision.convert import convert, emulated
 from ..profiler.protocol import Settings
 from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
 from ..profiler.runtimes import CPU_PROVIDER, host_profile
@@ -149,9 +157,6 @@ def _limited(settings: Settings, setting: LocalSetting) -> Settings:
 
 def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None) -> Workload:
     """The workload in the profile's precision; that it cannot be had is a result, and stored as one."""
-    if setting.profile.precision == "fp32":
-        # A model that is quantised already is no float32 network, and measured as it is.
-        return workload
     try:
         return convert(workload, setting.profile.precision)
     except UnsupportedPrecision as refusal:
@@ -185,7 +190,8 @@ def _measure(
         if not open_ones or (attempt and left_s <= 0):
             break
         kept = Kept()
-        tasks = [Task(workload, "profile", is_last_attempt=is_last) for workload in open_ones]
+        # A group that uses up its time leaves none to try again.
+        tasks = [Task(w, "profile", is_last_attempt=is_last, is_last_when_late=True) for w in open_ones]
         measure_group(tasks, stage, replace(settings, group_max_s=max(left_s, 1.0)), kept, bench)
         found |= {measurement.graph_hash: measurement for measurement in kept.measurements}
         if store is not None:
@@ -229,8 +235,14 @@ def _raise_for(measurement: Measurement, path: Path, profile: RuntimeProfile) ->
             f"{path}: {profile.provider} did not take the whole graph: {message}",
             remedy="`edgecost runtime list` says which providers work here; --runtime ort measures on the CPU",
         )
-    if status is Status.REJECTED:
+    if status in (Status.REJECTED, Status.UNSTABLE):
         raise UnstableMeasurement(
             f"{path}: {message}", remedy="stop other programs and try again; `edgecost doctor` says what disturbs"
         )
+    if status is Status.UNSUPPORTED_PRECISION:
+        raise UnsupportedPrecision(
+            f"{path}: {profile.label} does not compute it: {message}", remedy="--precision fp32 measures it as it is"
+        )
+    if status in (Status.DYNAMIC_SHAPE, Status.INVALID_TARGET, Status.MISSING_TOOL):
+        raise refusal_error(LoadRefused(status, message), profile)
     raise EdgecostError(f"{path}: {status.value}: {message}")

@@ -14,7 +14,7 @@ from ..profiler.records import Device, Measurement, RuntimeProfile
 #: What stands for a side that is not narrowed.
 ALL = "all"
 #: The precision builder ends the name of a converted workload so: ``block int8-qdq``, ``block fp16``.
-_PRECISION_SUFFIX = re.compile(r"(?P<base>.+) (?P<precision>(?:fp|bf|u?int)\d+(?:-[a-z]+)?)")
+_PRECISION_SUFFIX = re.compile(r"(?P<base>.+)[ -](?P<precision>(?:fp|bf|u?int)\d+(?:-[a-z]+)?)")
 _PLAIN_PRECISION = "fp32"
 _RUNTIME_SHORT = {"ort": "onnxruntime"}
 

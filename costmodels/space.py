@@ -202,7 +202,7 @@ def _arch_name(numeric: Numeric) -> str:
 
 
 def _workload(name: str, kind: str, input_shape: Shape, cells: list[Cell]) -> Workload:
-    from ..profiler.operators import GraphBuilder
+    from ..profiler.graphs.operators import GraphBuilder
     from ..profiler.workload import workload_from_model
 
     graph = GraphBuilder(name)

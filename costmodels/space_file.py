@@ -22,7 +22,7 @@ from .spaces.coding import NativeForm, Position, Stage
 from .spaces.table import Table, Toml
 
 if TYPE_CHECKING:
-    from ..profiler.operators import Activation
+    from ..profiler.graphs.operators import Activation
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..db import Store
 from ..profiler.errors import ModelError
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Json, RuntimeProfile
 from .conformal import cross_coverage
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..profiler.errors import RunnerError, UsageError
+from ..profiler.kernels.by_runtime import refusal_error
 from ..profiler.loading import LoadRefused
 from ..profiler.records import Json, RuntimeProfile
-from ..profiler.runtime_kernels import refusal_error
-from ..profiler.tvm_client import TvmCompiler, model_path, target_of, tuning_database
+from ..profiler.tvm.client import TvmCompiler, model_path, target_of, tuning_database
 from ..profiler.workload import Workload
 
 #: Trials of one kernel of a few hundred milliseconds and the search between them stay below this; longer means a hang.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from ..profiler.kernels import Kernel
+from ..profiler.kernels.graph import Kernel
 from .dataset import Sample
 from .features import work_of
 

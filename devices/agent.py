@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..profiler.bench import Bench
 from ..profiler.measure import measure_group
-from ..profiler.protocol import GROUP_SIZE, Settings
+from ..profiler.protocol import Settings
 from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
 from ..profiler.tasks import GroupTimes, Stage, Task
 from ..profiler.workload import Workload
@@ -89,7 +89,7 @@ def _work_off(
     begin = time.monotonic()
     while True:
         spent = time.monotonic() - begin
-        limit = _group_size(report, spent, budget_s)
+        limit = _group_size(report, spent, budget_s, settings.group_size)
         if limit == 0:
             report.out_of_budget = True
             return
@@ -103,16 +103,16 @@ def _work_off(
         report.times.measuring_s += times.measuring_s
 
 
-def _group_size(report: WorkReport, spent_s: float, budget_s: float | None) -> int:
-    """How many jobs fit into what is left of the budget, by the pace so far."""
+def _group_size(report: WorkReport, spent_s: float, budget_s: float | None, most: int) -> int:
+    """How many jobs fit into what is left of the budget, by the pace so far; ``most`` at once."""
     if budget_s is None:
-        return GROUP_SIZE
+        return most
     left = budget_s - spent_s
     if left <= 0:
         return 0
     if not report.measured:
-        return GROUP_SIZE // 4
-    return min(GROUP_SIZE, int(left * report.measured / spent_s))
+        return max(1, most // 4)
+    return min(most, int(left * report.measured / spent_s))
 
 
 class _Relay:

@@ -39,7 +39,7 @@ class Bench:
 
 def _loader(profile: RuntimeProfile) -> Loader:
     if profile.runtime == "tvm":
-        from .tvm_client import TvmLoader
+        from .tvm.client import TvmLoader
 
         return TvmLoader(profile)
     return OrtLoader()

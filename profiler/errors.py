@@ -11,7 +11,8 @@
     │   ├── BrokenModel
     │   ├── DynamicShape
     │   ├── ExternalDataMissing
-    │   └── UnsupportedOperator
+    │   ├── UnsupportedOperator
+    │   └── UnsupportedPrecision
     ├── StoreError                7   the database cannot be used
     │   ├── NotADatabase
     │   ├── StoreUnwritable
@@ -80,6 +81,10 @@ class ExternalDataMissing(ModelError):
 
 class UnsupportedOperator(ModelError):
     """The runtime has no kernel for an operator of the model."""
+
+
+class UnsupportedPrecision(ModelError):
+    """The model does not exist in the precision that was asked for."""
 
 
 class StoreError(EdgecostError):

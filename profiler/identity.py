@@ -1,9 +1,9 @@
 """The identity of a graph: one hash for every spelling of the same computation.
 
 Names, documentation, producer, listing order, dead nodes and the values of weights do not enter; operators, attributes,
-edges, shapes, types, opset and the values of structural constants (shapes, axes, clip limits) do. Of a scale of a
-quantised operator only the type, the shape and who shares it count, and of a zero point also whether it is zero: a
-runtime chooses its kernels by that, and computes no faster for one scale than for another.
+edges, shapes, types, opset and the values of structural constants (shapes, axes, clip limits, the factors of a Resize)
+do. Of a scale of a quantised operator only the type, the shape and who shares it count, and of a zero point also
+whether it is zero: a runtime chooses its kernels by that, and computes no faster for one scale than for another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from .quantised_roles import Role, quantised_roles
+from .precision.roles import Role, quantised_roles
+from .shape_operands import decides_shapes, shape_operands
 from .weights import Weight
 
 #: Integer constants up to this many elements are shapes, axes and indices: they decide what is computed.
@@ -57,6 +58,10 @@ def strip_model(model: onnx.ModelProto) -> onnx.ModelProto:
 def hash_graph(model: onnx.ModelProto, weights: tuple[Weight, ...] = ()) -> str:
     """sha256 (hexadecimal) of the canonical form of a graph; ``weights`` names the initialisers that were left out.
 
+    It is the identity of the computation of the outputs. Nodes that no output needs do not enter: every optimiser
+    removes them. Under ``ORT_DISABLE_ALL`` alone ONNX Runtime executes them, and there two graphs of one hash may
+    differ in cost.
+
     Raises:
         ValueError: the graph has a cycle, or a node reads a value that nothing produces.
     """
@@ -83,15 +88,17 @@ class _CanonicalGraph:
         self.ids: dict[str, int] = dict(outer or {})
         self.lines: list[object] = []
         self.producer = {name: node for node in graph.node for name in node.output if name}
-        roles = quantised_roles(graph.node)
-        for tensor in graph.initializer:
-            self.leaves[tensor.name] = _describe_constant(tensor, roles.get(tensor.name))
+        constants = {tensor.name: tensor for tensor in graph.initializer}
         for sparse in graph.sparse_initializer:
             kind = _type_name(sparse.values.data_type)
             self.leaves[sparse.values.name] = ["sparse weight", kind, list(sparse.dims), list(sparse.values.dims)]
         for node in graph.node:
             if node.op_type == "Constant" and not node.domain and node.attribute[0].type == AttributeProto.TENSOR:
-                self.leaves[node.output[0]] = _describe_constant(node.attribute[0].t, roles.get(node.output[0]))
+                constants[node.output[0]] = node.attribute[0].t
+        roles, operands = quantised_roles(graph.node), shape_operands(graph.node)
+        for name, tensor in constants.items():
+            by_value = decides_shapes(tensor, operands, name)
+            self.leaves[name] = _describe_constant(tensor, roles.get(name), by_value=by_value)
 
     def document(self) -> list[object]:
         # Old exporters list constants among the inputs as well.
@@ -182,13 +189,14 @@ def _describe_function(function: onnx.FunctionProto) -> str:
     return json.dumps([function.domain, function.name, _CanonicalGraph(graph, {}).document()])
 
 
-def _describe_constant(tensor: TensorProto, role: Role | None = None) -> list[object]:
+def _describe_constant(tensor: TensorProto, role: Role | None = None, *, by_value: bool = False) -> list[object]:
     kind = _type_name(tensor.data_type)
     if role is Role.SCALE:
         return ["scale", kind, list(tensor.dims)]
     if role is Role.ZERO_POINT and tensor.data_location != TensorProto.EXTERNAL:
         return ["zero point", kind, list(tensor.dims), bool(numpy_helper.to_array(tensor).any())]
-    if not is_structural(tensor, role):
+    by_value = by_value and tensor.data_location != TensorProto.EXTERNAL
+    if not by_value and not is_structural(tensor, role):
         return ["weight", kind, list(tensor.dims)]
     return ["constant", kind, list(tensor.dims), repr(numpy_helper.to_array(tensor).tolist())]
 

@@ -6,6 +6,7 @@ import base64
 from dataclasses import asdict
 from typing import Protocol
 
+from .kernels.domain import positive_inputs
 from .records import Json, Status
 from .worker import Answer
 from .workload import Workload
@@ -51,9 +52,15 @@ class OrtLoader:
 
 
 def load_request(name: str, workload: Workload, seed: int) -> Answer:
-    """What the runner needs to load a workload: the file with its own weights, or the skeleton and its recipe."""
+    """What the runner needs to load a workload: the file with its own weights, or the skeleton and its recipe.
+
+    ``positive`` in it names the inputs of a kernel to be fed with positive numbers: what stands before it in its
+    network gives it those, and of others it would make NaN.
+    """
     request: Answer = {"verb": "load", "id": name, "seed": seed}
     if workload.path:
         return {**request, "path": workload.path}
     weights: list[Json] = [{**asdict(weight), "shape": list(weight.shape)} for weight in workload.weights]
+    if workload.kind == "kernel":
+        request["positive"] = list(positive_inputs(workload.skeleton))
     return {**request, "model": base64.b64encode(workload.skeleton).decode(), "weights": weights}

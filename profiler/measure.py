@@ -201,7 +201,8 @@ class _Group:
             if has_converged(self.visits[name], self.settings):
                 ended[name] = (Status.OK, "")
             elif late or is_exhausted(self.visits[name], self.settings):
-                is_last = self.open[name].is_last_attempt
+                task = self.open[name]
+                is_last = task.is_last_attempt or (late and task.is_last_when_late)
                 ended[name] = limit_status(self.visits[name], self.settings, is_last=is_last)
         change = self._environment_change() if ended else ""
         # Nobody knows at which round it changed, nor which of the visits so far still mean the same.

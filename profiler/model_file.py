@@ -12,8 +12,9 @@ from onnx import TensorProto, checker, external_data_helper, helper, shape_infer
 
 from .errors import BrokenModel, DynamicShape, ExternalDataMissing, UnsupportedOperator, UsageError
 from .identity import hash_graph, is_structural, strip_model
-from .quantised_roles import quantised_roles
+from .precision.roles import quantised_roles
 from .runner import ONNX_TYPES
+from .shape_operands import decides_shapes, shape_operands
 from .weights import Weight
 from .workload import Workload
 
@@ -67,17 +68,17 @@ def split_weights(
     """The model without the numbers of its weights, and the description of what was taken out.
 
     The initialisers named in ``keep``, and the scales and zero points of quantised operators, stay as they are; so do
-    the factors of a Resize, which decide the shape of what follows.
+    the factors of a Resize and whatever else decides the shape of what follows.
     """
     skeleton = strip_model(model)
     roles = quantised_roles(skeleton.graph.node)
-    keep |= _resize_factors(skeleton.graph)
+    operands = shape_operands(skeleton.graph.node)
     weights = []
     kept = []
     for tensor in skeleton.graph.initializer:
         dtype = str(helper.tensor_dtype_to_np_dtype(tensor.data_type))
         inside = tensor.data_location != TensorProto.EXTERNAL
-        kept_by_name = inside and tensor.name in keep
+        kept_by_name = inside and (tensor.name in keep or decides_shapes(tensor, operands))
         if kept_by_name or is_structural(tensor, roles.get(tensor.name)) or dtype not in ONNX_TYPES:
             # Strings, float8 and the like cannot be generated, so they stay as they are.
             kept.append(tensor)
@@ -93,12 +94,6 @@ def split_weights(
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     return skeleton, tuple(weights)
-
-
-def _resize_factors(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of what Resize (and Upsample, its name before operator set 10) reads besides its first input."""
-    resizes = [node for node in graph.node if node.op_type in ("Resize", "Upsample")]
-    return frozenset(name for node in resizes for name in node.input[1:] if name)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -141,10 +136,10 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
 def _load_structural(model: onnx.ModelProto, path: Path) -> None:
     """Take in the shapes, axes, indices and scales that stand in another file: their values decide what is computed."""
     roles = quantised_roles(model.graph.node)
-    factors = _resize_factors(model.graph)
+    operands = shape_operands(model.graph.node)
     for tensor in model.graph.initializer:
         inside = TensorProto(data_type=tensor.data_type, dims=tensor.dims)
-        wanted = tensor.name in factors or is_structural(inside, roles.get(tensor.name))
+        wanted = decides_shapes(tensor, operands) or is_structural(inside, roles.get(tensor.name))
         if tensor.data_location == TensorProto.EXTERNAL and wanted:
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
             tensor.data_location = TensorProto.DEFAULT

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from .operators import GraphBuilder
+from .graphs.operators import GraphBuilder
 from .records import Visit
 from .workload import Workload, workload_from_model
 

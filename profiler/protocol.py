@@ -18,17 +18,21 @@ from .records import Visit
 from .statistics import median_interval
 
 #: Changes when any rule below changes what a number means; stored with each measurement.
-PROTOCOL = "edgecost-1"
+PROTOCOL = "edgecost-2"
 
 #: Sessions that are interleaved in one runner: enough for a visit's neighbours to be random, few enough to stay in
 #: memory.
 GROUP_SIZE = 32
+#: Single kernels take little memory, and starting a runner costs as much as measuring ten of them.
+KERNEL_GROUP_SIZE = 96
 #: First runs allocate, page in and settle the branch predictors; by 2 ms both small and large kernels are steady.
 WARMUP_RUNS_MIN = 3
 WARMUP_RUNS_MAX = 10
 WARMUP_NS = 2_000_000
 #: The neighbour's data fill the caches; without two discarded runs whole networks read up to two thirds too high.
 DISCARDS = 2
+#: The shortest kernels settle by time rather than by runs, but no later than this.
+DISCARDS_MAX = 8
 #: Timed runs of a visit: about this long, so that a scheduler slice rarely ends inside it, but never fewer than 3.
 VISIT_NS = 1_500_000
 RUNS_MIN = 3
@@ -60,10 +64,14 @@ class Settings:
         rounds_max: visits, rejected ones included, after which it is stored as it is: a machine that is busy all the
         time
             should not be measured for ever.
+        group_size: workloads that share a runner.
         group_max_s: seconds after which a group is stored as it is.
-        discards: first runs of a visit that are not timed.
+        warmup_runs, warmup_ns: first runs of a session at the least, and the time they take together at the least,
+            before it is visited at all.
+        discards: first runs of a visit that are not timed, at the least.
+        discard_ns: runs are discarded until they took this long together, or ``DISCARDS_MAX`` were.
         visit_ns: about how long a visit's timed runs take together.
-        runs_min: timed runs of a visit at the least, however long they take.
+        runs_min, runs_max: timed runs of a visit at the least, however long they take, and at the most.
         visit_timeout_s: a visit or load that takes longer is a hang; the runner is killed.
         memory_limit_bytes: address space of the runner; None leaves it to the operating system.
     """
@@ -72,19 +80,34 @@ class Settings:
     visits_min: int = 20
     visits_max: int = 40
     rounds_max: int = 120
+    group_size: int = GROUP_SIZE
     group_max_s: float = 120.0
+    warmup_runs: int = WARMUP_RUNS_MIN
+    warmup_ns: int = WARMUP_NS
     discards: int = DISCARDS
+    discard_ns: int = 0
     visit_ns: int = VISIT_NS
     runs_min: int = RUNS_MIN
+    runs_max: int = RUNS_MAX
     visit_timeout_s: float = 60.0
     memory_limit_bytes: int | None = None
     seed: int = 0
 
 
-#: For single kernels, which are many. They bring few bytes along, so that one discarded run settles the caches; 113
-#: kernels from 3 µs to 2 ms repeat across processes as well with this as with visits twice as long (0.7 % in the
-#: median, 99 % within 10 %), and take 40 % of the time of ``standard``: ``benchmarks/kernels_per_minute.py``.
-KERNELS = Settings(visits_min=VISITS_MIN, discards=1, visit_ns=750_000, runs_min=1)
+#: For single kernels, which are many. They bring few bytes along, so that one discarded run settles the caches, or
+#: 0.05 ms of them. A sweep over recorded runs of 113 kernels from 3 µs to 2 ms found longer visits and more visits no
+#: better across processes, only slower.
+KERNELS = Settings(
+    visits_min=VISITS_MIN,
+    group_size=KERNEL_GROUP_SIZE,
+    warmup_runs=1,
+    warmup_ns=200_000,
+    discards=1,
+    discard_ns=50_000,
+    visit_ns=500_000,
+    runs_min=1,
+    runs_max=16,
+)
 #: By how long one is willing to wait. ``standard`` is what tables and predictors are made of.
 PRESETS: Mapping[str, Settings] = {
     "quick": replace(KERNELS, target=0.05, visits_max=20, rounds_max=40, group_max_s=30.0),
@@ -120,13 +143,15 @@ def runner_rules(settings: Settings | None = None) -> dict[str, int]:
     """The part of the protocol that the runner carries out."""
     settings = settings or Settings()
     return {
-        "warmup_runs_min": WARMUP_RUNS_MIN,
+        "warmup_runs_min": settings.warmup_runs,
         "warmup_runs_max": WARMUP_RUNS_MAX,
-        "warmup_ns": WARMUP_NS,
+        "warmup_ns": settings.warmup_ns,
         "discards": settings.discards,
+        "discards_max": max(DISCARDS_MAX, settings.discards),
+        "discard_ns": settings.discard_ns,
         "visit_ns": settings.visit_ns,
         "runs_min": settings.runs_min,
-        "runs_max": RUNS_MAX,
+        "runs_max": settings.runs_max,
         "canary_runs": CANARY_RUNS,
     }
 

@@ -9,12 +9,14 @@ times are integer nanoseconds. ``--describe`` in place of requests prints which 
 """
 
 import base64
+import contextlib
 import functools
 import importlib
 import json
 import os
 import resource
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -24,10 +26,24 @@ ONNX_TYPES = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7,
     "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13,
 }  # fmt: skip
+#: Runtimes align what they allocate to a cache line. numpy aligns to 16 bytes; where a vector of 64 then lies across
+#: two lines a kernel takes up to a quarter longer: in some processes, by where the array happened to fall.
+ALIGNMENT = 64
 #: Providers whose inputs and outputs stay in the GPU's memory; copies are measured apart.
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 #: Types of outputs that can hold a NaN, and that numpy can look at.
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
+#: A tracker that listens answers at once.
+RPC_CONNECT_S = 5.0
+#: A tracker says nothing while no board is free. Three waits of this length outlast the visit of another user; the
+#: asking side allows two minutes for all of it.
+RPC_REQUEST_S = 8.0
+RPC_REQUESTS = 3
+#: A board whose user vanished without a word is free again after this. Longer than any group is measured: 10 minutes
+#: under the protocol's ``careful``, with the time to load it before that.
+RPC_SESSION_S = 3600
+#: A server answers when the runs that it was asked for are over; none takes longer in a visit.
+RPC_LEAVE_S = 120.0
 #: A prime number of random values, repeated to fill weights: drawing millions of normals would take longer than
 #: measuring.
 POOL_SIZE = 65521
@@ -52,11 +68,13 @@ def _field(number, payload):
     return _key(number) + _varint(len(payload)) + payload
 
 
-def _numbers(shape, dtype, spread, pool, offset, fed=False):
+def _numbers(shape, dtype, spread, pool, offset, fed=False, positive=False):
     """An array of the given type: normal for floats, zeros and ones for everything else.
 
     Weights of 8 bits are the exception: they are quantised numbers over the whole range of their type, since the power
     that a multiplier draws depends on its bits. What is fed to an input may be used as an index and stays small.
+
+    ``positive`` asks for the absolute values of floats, and for ones instead of zeros.
     """
     import numpy as np
 
@@ -64,12 +82,25 @@ def _numbers(shape, dtype, spread, pool, offset, fed=False):
     for dim in shape:
         size *= dim
     flat = np.resize(np.roll(pool, offset), size) if size else np.zeros(0, np.float32)
+    if positive:
+        flat = np.abs(flat)
     if dtype.startswith("float"):
         return (flat * spread).astype(dtype).reshape(shape)
     if dtype in ("int8", "uint8") and not fed:
         # The lowest byte of a normal number's mantissa is uniform.
         return flat.view(np.uint32).astype(np.uint8).view(dtype).reshape(shape)
     return (flat > 0).astype(dtype).reshape(shape)
+
+
+def _aligned(array):
+    """A copy that begins at a cache line."""
+    import numpy as np
+
+    room = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @functools.lru_cache(maxsize=2)
@@ -130,6 +161,13 @@ class Refused(Exception):
         self.outcome = outcome
 
 
+class BoardLost(SystemExit):
+    """The board behind TVM's tracker cannot be had, or is gone: the last words of a runner that has nothing to run on.
+
+    No workload is at fault. The asking side starts another runner, which asks the tracker for another board.
+    """
+
+
 class Runtime(object):
     """What the runner asks of a runtime: its version, what it raises, sessions, and times by kernel."""
 
@@ -145,6 +183,10 @@ class Runtime(object):
 
     def kernel_times(self, request, warmups):
         raise NotImplementedError
+
+    def outcome(self, error):
+        """The name of what an exception of this runtime's means for the graph."""
+        return name_outcome(error)
 
 
 class OrtRuntime(Runtime):
@@ -164,7 +206,7 @@ class OrtRuntime(Runtime):
             model = request["path"]
         else:
             model = append_weights(base64.b64decode(request["model"]), request["weights"], request["seed"])
-        return OrtSession(self.module, model, self.profile, request["seed"], trace)
+        return OrtSession(self.module, model, self.profile, request["seed"], trace, request.get("positive", ()))
 
     def kernel_times(self, request, warmups):
         """Times of each kernel under the runtime's own profiler, in the order in which the kernels first ran."""
@@ -182,7 +224,7 @@ class OrtRuntime(Runtime):
 class OrtSession(object):
     """One graph in ONNX Runtime, with inputs and outputs bound to preallocated buffers."""
 
-    def __init__(self, runtime, model, profile, seed, trace):
+    def __init__(self, runtime, model, profile, seed, trace, positive=()):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = profile["threads"]
         options.inter_op_num_threads = 1
@@ -204,19 +246,23 @@ class OrtSession(object):
         used = self.session.get_providers()[0]
         if used != profile["provider"]:
             raise Refused("provider_fallback", "asked for %s, the runtime took %s" % (profile["provider"], used))
-        place = "cuda" if used in ON_GPU else "cpu"
+        memory = "cuda" if used in ON_GPU else "cpu"
         self.binding = self.session.io_binding()
-        self.keep = []
         self.fed = []
+        self.keep = []
         pool = _pool(seed)
         for index, slot in enumerate(self.session.get_inputs()):
-            array = _numbers(_concrete(slot), _numpy_type(slot), 1.0, pool, index * 104729, fed=True)
-            value = runtime.OrtValue.ortvalue_from_numpy(array, place, 0)
+            numbers = _numbers(
+                _concrete(slot), _numpy_type(slot), 1.0, pool, index * 104729, fed=True, positive=slot.name in positive
+            )
+            array = _aligned(numbers)
+            value = runtime.OrtValue.ortvalue_from_numpy(array, memory, 0)
+            # The value stands on the array's memory.
             self.keep.append(array)
             self.fed.append((value, array.copy()))
             self.binding.bind_ortvalue_input(slot.name, value)
         for slot in self.session.get_outputs():
-            self.binding.bind_output(slot.name, place)
+            self.binding.bind_output(slot.name, memory)
 
     def run(self):
         self.session.run_with_iobinding(self.binding)
@@ -276,6 +322,9 @@ class TvmRuntime(Runtime):
         self.module = tvm
         self.machine = VirtualMachine
         self.remote = self._connect(profile["options"])
+        if self.remote is not None:
+            # 1 is its word for the fast cores. A server takes all cores, whatever the library was made for.
+            self.remote.get_function("runtime.config_threadpool")(1, profile["threads"])
         self.device = tvm.cpu(0) if self.remote is None else self.remote.cpu(0)
 
     def _connect(self, options):
@@ -283,8 +332,43 @@ class TvmRuntime(Runtime):
             return None
         from tvm import rpc
 
-        host, _, port = options["rpc_tracker"].rpartition(":")
-        return rpc.connect_tracker(host, int(port)).request(options["rpc_key"], session_timeout=600)
+        address, key = options["rpc_tracker"], options["rpc_key"]
+        host, _, port = address.rpartition(":")
+        try:
+            # TVM itself would try for a minute.
+            socket.create_connection((host, int(port)), RPC_CONNECT_S).close()
+        except OSError as error:
+            raise BoardLost("no TVM tracker answers at %s: %s" % (address, error)) from error
+        # TVM waits for the tracker for ever, and offers no other way to say how long.
+        socket.setdefaulttimeout(RPC_REQUEST_S)
+        try:
+            tracker = rpc.connect_tracker(host, int(port))
+            known = sorted(one["key"][len("server:") :] for one in tracker.summary()["server_info"])
+            if key not in known:
+                raise BoardLost("the tracker at %s knows no board %r, but %s" % (address, key, known or "none at all"))
+            before = set(_open_files().values())
+            board = tracker.request(key, session_timeout=RPC_SESSION_S, max_retry=RPC_REQUESTS)
+            tracker.close()
+            opened = {number: name for number, name in _open_files().items() if name not in before}
+            _see_out([number for number, name in opened.items() if name.startswith("socket:")])
+            return board
+        except self.errors + (OSError,) as error:
+            raise BoardLost("the tracker at %s gave no board %r: %s" % (address, key, error)) from error
+        finally:
+            socket.setdefaulttimeout(None)
+
+    def outcome(self, error):
+        """As for any runtime, where the board still answers.
+
+        Raises:
+            BoardLost: it does not, and the error says nothing of the graph.
+        """
+        if self.remote is not None:
+            try:
+                self.remote.get_function("tvm.rpc.server.upload")
+            except self.errors:
+                raise BoardLost("the board behind RPC is gone: %s" % error) from error
+        return name_outcome(error)
 
     def load(self, path):
         if self.remote is None:
@@ -308,6 +392,48 @@ class TvmRuntime(Runtime):
              "times_ns": [trace[place][1] for trace in traces]}
             for place, (name, _) in enumerate(traces[0])
         ]  # fmt: skip
+
+
+def _open_files():
+    """What each descriptor of this process is open on; nothing where the system has no list of them."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for number in os.listdir("/proc/self/fd"):
+            # The list itself was open while it was read.
+            with contextlib.suppress(OSError):
+                found[int(number)] = os.readlink("/proc/self/fd/" + number)
+    return found
+
+
+def _see_out(sockets):
+    """Leave a process that takes leave of the board behind RPC when this process is gone, however it ended.
+
+    Killing a process resets its connection if an answer is still on its way, and a TVM server whose connection is reset
+    stops to listen for good: nobody could use the board until somebody starts its server again.
+    """
+    ended, _alive = os.pipe()
+    if not sockets or os.fork():
+        # What is left open here closes with this process, and the other one hears it.
+        os.close(ended)
+        return
+    try:
+        os.setsid()
+        # Also the ends of the pipes on which the asking side waits for the end of this process.
+        for number in set(_open_files()) - set(sockets) - {ended}:
+            os.close(number)
+        os.read(ended, 1)
+        for number in sockets:
+            _take_leave(socket.socket(fileno=number))
+    finally:
+        os._exit(0)
+
+
+def _take_leave(connection):
+    """Say that nothing more will come, and hear out what is still coming."""
+    connection.settimeout(RPC_LEAVE_S)
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(1 << 16):
+        pass
 
 
 class TvmSession(object):
@@ -424,25 +550,62 @@ def name_outcome(error):
 def _kernel_times(events, runs):
     """The last ``runs`` times of each kernel, in nanoseconds, in the order in which the kernels first ran.
 
-    The runtime counts whole microseconds and adds its own cost to each kernel: good for shares, not for times.
+    The runtime counts whole microseconds and adds its own cost to each kernel: good for shares, not for times. Kernels
+    of one name are told apart by their order within a run; of what runs inside an If, Loop or Scan, each node is one
+    line, however often it ran.
     """
+    # CPython keeps the order of insertion since 3.6.
     found = {}
-    order = []
+    for block in _traced_runs(events):
+        _file_block(block, (), found)
+    return [_kernel_record(found[key][-runs:]) for key in found]
+
+
+def _traced_runs(events):
+    """The kernels of each run: pairs of a kernel's line and the blocks of kernels that ran inside it.
+
+    A line is written when what it tells of has ended: kernels first, then the executor that ran them, then the kernel
+    that this executor was started for, or the end of the run.
+    """
+    runs, kernels, blocks = [], [], []
     for event in events:
         name = event.get("name", "")
-        if event.get("cat") != "Node" or not name.endswith("_kernel_time"):
-            continue
-        if name not in found:
-            order.append(name)
-            found[name] = []
-        found[name].append(event)
-    return [_kernel_record(name, found[name][-runs:]) for name in order]
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            kernels.append((event, [block for _, block in _since(event, blocks)]))
+        elif name.endswith("Executor::Execute"):
+            blocks.append((event, _since(event, kernels)))
+        elif name == "model_run":
+            runs.extend(block for _, block in blocks)
+            del kernels[:], blocks[:]
+    return runs
 
 
-def _kernel_record(name, events):
+def _since(event, lines):
+    """Take from the end of ``lines`` those that began after an event did: they ran inside it."""
+    first = len(lines)
+    while first and lines[first - 1][0]["ts"] >= event["ts"]:
+        first -= 1
+    taken = lines[first:]
+    del lines[first:]
+    return taken
+
+
+def _file_block(block, path, found):
+    """Append each line of a block to those of the same kernel in earlier runs."""
+    seen = {}
+    for event, inside in block:
+        name = event["name"]
+        seen[name] = seen.get(name, 0) + 1
+        key = path + (name, seen[name])
+        for inner in inside:
+            _file_block(inner, key, found)
+        found.setdefault(key, []).append(event)
+
+
+def _kernel_record(events):
     args = events[-1].get("args", {})
     return {
-        "name": name[: -len("_kernel_time")],
+        "name": events[-1]["name"][: -len("_kernel_time")],
         "op": args.get("op_name", ""),
         "provider": args.get("provider", ""),
         "inputs": _trace_shapes(args.get("input_type_shape", [])),
@@ -479,7 +642,10 @@ class Runner(object):
         self.runtime = RUNTIMES[self.runtime_profile["runtime"]](self.runtime_profile)
         self.errors = self.runtime.errors
         if request.get("canary"):
-            self.runtime.canary = self.runtime.session(request["canary"])
+            try:
+                self.runtime.canary = self.runtime.session(request["canary"])
+            except self.errors as error:
+                raise BoardLost("the board cannot load what was compiled for it: %s" % error) from error
         rows = _pool(1)[: 256 * 256 // 2]
         self.canary_left = np.ascontiguousarray(rows[:256].reshape(1, 256))
         self.canary_right = np.resize(rows, (256, 256))
@@ -504,7 +670,7 @@ class Runner(object):
         except MemoryError as error:
             self._failed(request, "out_of_memory", error)
         except self.errors as error:
-            self._failed(request, name_outcome(error), error)
+            self._failed(request, self.runtime.outcome(error), error)
         else:
             self.sessions[request["id"]] = session
 
@@ -551,7 +717,7 @@ class Runner(object):
                 self._give_up(name, "out_of_memory", error)
                 continue
             except self.errors as error:
-                self._give_up(name, name_outcome(error), error)
+                self._give_up(name, self.runtime.outcome(error), error)
                 continue
             after = self.canary()
             visit.update(event="visit", id=name, canary_ns=[before, after])
@@ -560,14 +726,10 @@ class Runner(object):
         self.answer({"event": "round_done", "round_ns": self.wall() - started})
 
     def visit(self, name):
-        session, wall = self.sessions[name], self.wall
+        session, wall, rules = self.sessions[name], self.wall, self.rules
         started = wall()
-        for _ in range(self.rules["discards"]):
-            begin = wall()
-            session.run()
-            typical = wall() - begin
-        count = int(self.rules["visit_ns"] / max(1, min(typical, self.typical_ns[name])))
-        count = max(self.rules["runs_min"], min(self.rules["runs_max"], count))
+        typical = self._settle(session, self.typical_ns[name])
+        count = max(rules["runs_min"], min(rules["runs_max"], int(rules["visit_ns"] / max(1, typical))))
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         wall_ns, cpu_ns = session.timed(count, wall, self.cpu)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
@@ -591,6 +753,18 @@ class Runner(object):
         self.sessions.pop(request["id"], None)
         self.answer({"event": "unloaded", "id": request["id"]})
 
+    def _settle(self, session, typical):
+        """Run without timing until the caches hold what this session needs; the shortest time of a run so far."""
+        rules, wall = self.rules, self.wall
+        made, spent = 0, 0
+        while made < rules["discards"] or (spent < rules["discard_ns"] and made < rules["discards_max"]):
+            begin = wall()
+            session.run()
+            taken = wall() - begin
+            made, spent = made + 1, spent + taken
+            typical = min(typical, taken)
+        return typical
+
     def profile(self, request):
         """Run a graph under the runtime's own profiler: shares of the time by kernel, in order of execution."""
         try:
@@ -598,14 +772,14 @@ class Runner(object):
         except MemoryError as error:
             self._failed(request, "out_of_memory", error)
         except self.errors as error:
-            self._failed(request, name_outcome(error), error)
+            self._failed(request, self.runtime.outcome(error), error)
         else:
             self.answer({"event": "profiled", "id": request["id"], "kernels": kernels})
 
     def canary(self):
         """Nanoseconds of a fixed 1×256 by 256×256 product: the smallest of a few, as the first find cold caches."""
         if self.runtime.canary is not None:
-            return min(self.runtime.canary.timed(self.rules["canary_runs"], self.wall, self.cpu)[0])
+            return self._canary_on_board(self.runtime.canary)
         best = None
         for _ in range(self.rules["canary_runs"]):
             begin = self.wall()
@@ -613,6 +787,12 @@ class Runner(object):
             taken = self.wall() - begin
             best = taken if best is None else min(best, taken)
         return best
+
+    def _canary_on_board(self, session):
+        try:
+            return min(session.timed(self.rules["canary_runs"], self.wall, self.cpu)[0])
+        except self.errors as error:
+            raise BoardLost("the board no longer runs its canary: %s" % error) from error
 
 
 def serve(requests, answers):
@@ -667,9 +847,9 @@ def _offer_to_oom_killer():
 def main():
     """Serve standard input, or say which runtimes there are."""
     _offer_to_oom_killer()
-    # The folder of this script would come first: its statistics.py is not the one that a runtime may want.
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [place for place in sys.path if os.path.abspath(place) != here]
+    # The folder of this script would come first, links in its path resolved: its tvm is not the one that is meant.
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [place for place in sys.path if os.path.realpath(place) != here]
     # Runtimes print to standard output when they feel like it, some on import; the answers get a descriptor of their
     # own.
     answers = os.fdopen(os.dup(1), "w")

@@ -7,6 +7,7 @@ to that.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,12 @@ _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onn
 CPU_PROVIDER = "CPUExecutionProvider"
 #: An accelerator's session must not run half of the graph on the CPU and be called by the accelerator's name.
 NO_FALLBACK = (("session.disable_cpu_ep_fallback", "1"),)
-#: What TVM 0.27 offers, by what it does to a graph; ``tvm_compiler.py`` knows how.
+#: Providers with threads of their own, and the option that says how many.
+PROVIDER_THREADS = {
+    "OpenVINOExecutionProvider": "provider.num_of_threads",
+    "XnnpackExecutionProvider": "provider.intra_op_num_threads",
+}
+#: What TVM 0.27 offers, by what it does to a graph; ``tvm/lower.py`` knows how.
 PIPELINES = ("default", "zero", "schedules", "tuned")
 
 
@@ -105,7 +111,7 @@ def resolve(
         threads=named.threads,
         precision=named.precision,
         graph_level=named.graph_level,
-        options=named.options,
+        options=_with_provider_threads(named),
         interpreter=named.interpreter,
         affinity=named.affinity,
     )
@@ -114,6 +120,20 @@ def resolve(
     _check_trust(named)
     targeted = _with_host_target(found)
     return _with_tuning(targeted) if named.graph_level == "tuned" and needs_records else targeted
+
+
+def _with_provider_threads(named: NamedRuntime) -> tuple[tuple[str, str], ...]:
+    """The options, and among them the threads of a provider that has its own and would take all CPUs."""
+    option = PROVIDER_THREADS.get(named.provider)
+    if option is None or option in dict(named.options):
+        return named.options
+    return tuple(sorted({**dict(named.options), option: str(named.threads)}.items()))
+
+
+def runs_elsewhere(options: Sequence[tuple[str, str]]) -> bool:
+    """Whether a TVM runtime's options name another machine: a board behind a tracker, or code for another processor."""
+    found = dict(options)
+    return "rpc_tracker" in found or found.get("mtriple", "").partition("-")[0] not in ("", platform.machine())
 
 
 def _check_trust(named: NamedRuntime) -> None:
@@ -131,14 +151,19 @@ def _check_trust(named: NamedRuntime) -> None:
             f"to measure over RPC the runtime needs the option {missing[0]}",
             remedy="rpc_key names the board to its tracker; mcpu and mtriple say what to compile for",
         )
+    host, _, port = options["rpc_tracker"].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"{options['rpc_tracker']!r} is no tracker; write it like rpc_tracker=192.168.1.5:9190")
 
 
 def check_cpus(named: NamedRuntime) -> None:
-    """Refuse threads and CPUs that this process may not use.
+    """Refuse threads and CPUs that this process may not use; what runs on another machine may have more.
 
     Raises:
         UsageError: some are not there.
     """
+    if runs_elsewhere(named.options):
+        return
     allowed = allowed_cpus()
     if not 1 <= named.threads <= len(allowed):
         raise UsageError(f"{named.threads} threads were asked for; this process may use 1 to {len(allowed)}")
@@ -187,7 +212,7 @@ def _with_host_target(profile: RuntimeProfile) -> RuntimeProfile:
     """A TVM profile with the CPU that it compiles for; one that names a CPU stays as it is."""
     if "mcpu" in dict(profile.options):
         return profile
-    from .tvm_client import TvmCompiler
+    from .tvm.client import TvmCompiler
 
     compiler = TvmCompiler(profile)
     try:
@@ -205,13 +230,15 @@ def _with_host_target(profile: RuntimeProfile) -> RuntimeProfile:
 
 def _with_tuning(profile: RuntimeProfile) -> RuntimeProfile:
     """A tuned profile with what its records are now: other records make other kernels, and so another profile."""
-    from .tvm_client import tuning_state
+    from .tvm.client import tuning_state
 
     found = tuning_state(profile)
     if found is None:
         raise UsageError(
             f"nothing was tuned for {dict(profile.options)['mcpu']} with TVM {profile.version} yet",
-            remedy="tune a model first: edgecost tune MODEL.onnx",
+            remedy="only the machine that runs the code can tune it; here there is `--runtime tvm-schedules`"
+            if runs_elsewhere(profile.options)
+            else "tune a model first: edgecost tune MODEL.onnx",
         )
     options = {**dict(profile.options), "tuning": found.digest, "trials": str(found.trials)}
     return replace(profile, options=tuple(sorted(options.items())))

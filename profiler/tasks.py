@@ -17,12 +17,14 @@ class Task:
 
     Attributes:
         is_last_attempt: whether a rejected attempt would be the end of it; then what little it says is kept.
+        is_last_when_late: whether it would be when the group's time is up, since that is all the time there is.
     """
 
     workload: Workload
     purpose: str
     measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     is_last_attempt: bool = False
+    is_last_when_late: bool = False
 
 
 class Listener(Protocol):

@@ -21,7 +21,7 @@ class Workload:
 
     Attributes:
         name: for people; not part of the identity.
-        kind: ``operator``, ``block`` or ``network``.
+        kind: ``operator``, ``block``, ``network``, or ``kernel`` for one that was cut out of a network.
         graph_hash: sha256 of the canonical graph (``identity.py``), the same for any weights.
         skeleton: serialised ModelProto without the numbers of its weights.
         weights: what to generate in their place.

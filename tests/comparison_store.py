@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecost.db import Store
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.records import Device, Environment, Measurement, RuntimeProfile, Status, Visit
 from edgecost.profiler.statistics import summarise
 from edgecost.profiler.workload import Workload, workload_from_model

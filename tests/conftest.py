@@ -22,7 +22,7 @@ import pytest
 from edgecost.costmodels.features import kind_of, work_of
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
-from edgecost.profiler.kernels import Kernel, kernels
+from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload

@@ -16,7 +16,9 @@ from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.profiler.errors import UnstableMeasurement, UsageError
-from edgecost.profiler.kernels import Kernel, kernels
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import Kernel, kernels
+from edgecost.profiler.precision.convert import convert
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload, workload_from_model
@@ -110,6 +112,21 @@ def test_one_network_is_explained_by_its_kernels_the_largest_difference_first(au
     gaps = [abs(one.inside_ms - (one.alone_ms or 0)) for one in found]
     assert gaps == sorted(gaps, reverse=True)
     assert sum(one.weight_bytes for one in found) == audited.found.networks[0].weight_bytes
+
+
+def test_a_network_is_converted_to_the_precision_of_the_profile_and_keeps_its_name(tmp_path: Path) -> None:
+    graph = GraphBuilder("net")
+    made = graph.conv(graph.input((1, 8, 16, 16)), 16, kernel=3, activation="relu")
+    network = workload_from_model("net", "network", graph.model(made), tuple(graph.weights))
+    setting = LocalSetting.here(replace(host_profile(), precision="int8-qoperator"))
+    with Store(tmp_path / "store.sqlite") as store:
+        found = audit_additivity([network], store, setting, Told(), settings=LOOSE)
+        (row,) = found.networks
+        differences = explain(network, found, store, setting, LOOSE)
+        whole = {m.graph_hash for m in store.measurements(purposes=("network",))}
+    assert (row.name, row.missing) == ("net", 0)
+    assert any(one.op.endswith("QLinearConv") for one in differences)
+    assert whole == {convert(network, "int8-qoperator").graph_hash}
 
 
 # The arithmetic alone.

@@ -8,7 +8,7 @@ import pytest
 
 from edgecost.devices.agent import MeasuringJob, WorkReport, _group_size, work_off
 from edgecost.profiler.errors import StoreBusy
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.protocol import GROUP_SIZE, Settings
 from edgecost.profiler.records import Environment, Measurement, Status, Visit
 from edgecost.profiler.runtimes import host_profile
@@ -108,7 +108,7 @@ def test_a_budget_that_lasts_measures_all() -> None:
 def test_the_group_shrinks_with_what_is_left_of_the_budget(
     measured: int, spent_s: float, budget_s: float | None, size: int
 ) -> None:
-    assert _group_size(WorkReport(measured=measured), spent_s, budget_s) == size
+    assert _group_size(WorkReport(measured=measured), spent_s, budget_s, GROUP_SIZE) == size
 
 
 def test_an_error_of_the_source_ends_the_loop() -> None:

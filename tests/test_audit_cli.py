@@ -13,8 +13,8 @@ from edgecost.costmodels.additivity import audit_additivity
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import workload_from_model

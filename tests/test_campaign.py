@@ -28,7 +28,7 @@ from edgecost.costmodels.campaign import (
 from edgecost.db import Store
 from edgecost.db.records import SpooledVisit
 from edgecost.profiler.errors import StoreError
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import Device, Environment, Measurement, Status, Visit
 from edgecost.profiler.workload import Workload, workload_from_model

@@ -143,7 +143,7 @@ def a_predictor(tmp_path: Path) -> Path:
     """A predictor of this machine's runtime, trained on made-up latencies of real cells."""
     from edgecost.costmodels.predictor import LatencyPredictor
     from edgecost.costmodels.predictor_file import save_predictor
-    from edgecost.profiler.kernels import kernels
+    from edgecost.profiler.kernels.graph import kernels
     from edgecost.profiler.runtimes import host_profile
 
     space, profile = load_space(str(Path(__file__).with_name("tiny.toml"))), host_profile()

@@ -13,8 +13,8 @@ import pytest
 
 from edgecost.cli.compare import compare
 from edgecost.profiler.errors import EdgecostError, GateError, UsageError
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.records import Status
 
 

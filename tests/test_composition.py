@@ -18,7 +18,7 @@ from edgecost.costmodels.composition import (
     weight_bytes,
 )
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.kernels import Kernel
+from edgecost.profiler.kernels.graph import Kernel
 
 #: Per network: milliseconds of its kernels, megabytes of weights, which are whole bytes.
 NETWORK = st.tuples(st.floats(0.1, 100), st.integers(0, 200_000_000).map(lambda size: size / 1e6))

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecost.profiler.control_flow import PATHS_MAX, control_flow, paths
 from edgecost.profiler.errors import UsageError
+from edgecost.profiler.graphs.control_flow import PATHS_MAX, control_flow, paths
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.graphs.recurrent_operators import selective_scan
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.operators import GraphBuilder
-from edgecost.profiler.recurrent_operators import selective_scan
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import Workload, workload_from_model
 

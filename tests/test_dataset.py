@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgecost.costmodels.dataset import NETWORK_PURPOSES, load_samples, sample_kernels, typical_overhead_ms
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.records import Device, RuntimeProfile
 from edgecost.profiler.workload import Workload, workload_from_model
 

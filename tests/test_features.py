@@ -7,7 +7,7 @@ import pytest
 
 from edgecost.costmodels.features import FEATURES, WORK, feature_matrix, kind_of, work_of
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.kernels import Kernel, kernels
+from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import RuntimeProfile
 
 

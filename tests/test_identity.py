@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.profiler.identity import hash_graph, strip_model
+from edgecost.profiler.model_file import split_weights
 
 SHAPE = [1, 4, 6, 6]
 
@@ -208,6 +209,62 @@ def test_the_values_of_integer_constants_matter() -> None:
 
     assert hash_graph(reshape(4, 36)) == hash_graph(reshape(4, 36))
     assert hash_graph(reshape(4, 36)) != hash_graph(reshape(36, 4))
+
+
+factors = st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0]), min_size=4, max_size=4)
+
+
+def resized(numbers: list[float], *, how: str = "initializer", spelled: str = "scales") -> onnx.ModelProto:
+    """A Resize by four factors: as an initialiser, by a Constant node, within a branch, or worked out from a shape."""
+    tensor = numpy_helper.from_array(np.array(numbers, np.float32), spelled)
+    constants = [] if how == "node" else [tensor]
+    nodes = [helper.make_node("Constant", [], [spelled], value=tensor)] if how == "node" else []
+    resize = helper.make_node("Resize", ["x", "", spelled], ["y"])
+    if how == "branch":
+        inside = helper.make_graph([resize], "branch", [], [value("y")])
+        other = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "other", [], [value("z")])
+        flag = helper.make_node("Constant", [], ["flag"], value=numpy_helper.from_array(np.array(True)))
+        nodes += [flag, helper.make_node("If", ["flag"], ["out"], then_branch=inside, else_branch=other)]
+    elif how == "arithmetic":
+        nodes += [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Cast", ["shape"], ["wide"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["wide", spelled], ["grown"]),
+            helper.make_node("Cast", ["grown"], ["size"], to=TensorProto.INT64),
+            helper.make_node("Resize", ["x", "", "", "size"], ["out"]),
+        ]
+    else:
+        nodes += [resize, helper.make_node("Identity", ["y"], ["out"])]
+    return model(nodes, ["out"], constants)
+
+
+@given(factors, factors, st.sampled_from(["initializer", "node", "branch", "arithmetic"]))
+def test_the_factors_of_a_resize_matter_but_not_their_name(left: list[float], right: list[float], how: str) -> None:
+    one, two = resized(left, how=how), resized(right, how=how, spelled="other")
+    assert (hash_graph(one) == hash_graph(two)) == (left == right)
+
+
+@given(factors)
+def test_factors_in_an_initializer_are_those_of_a_constant_node(numbers: list[float]) -> None:
+    assert hash_graph(resized(numbers, how="node")) == hash_graph(resized(numbers))
+
+
+@given(factors)
+def test_factors_stay_in_the_skeleton_that_weights_were_taken_out_of(numbers: list[float]) -> None:
+    for how in ("initializer", "node", "branch", "arithmetic"):
+        before = resized(numbers, how=how)
+        skeleton, weights = split_weights(before)
+        assert weights == ()
+        assert hash_graph(skeleton) == hash_graph(before)
+
+
+def test_small_weights_that_decide_no_shape_do_not_matter() -> None:
+    def scaled(seed: int) -> onnx.ModelProto:
+        nodes = [helper.make_node("Mul", ["x", "w"], ["m"]), helper.make_node("Reshape", ["m", "shape"], ["y"])]
+        shape = numpy_helper.from_array(np.array([4, 36]), "shape")
+        return model(nodes, ["y"], [floats("w", [4, 1, 1], seed), shape])
+
+    assert hash_graph(scaled(0)) == hash_graph(scaled(1))
 
 
 def test_a_shared_branch_is_not_two_equal_ones() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecost.profiler.image_steps import BEST_CLASSES, classification, image_preprocessing
+from edgecost.profiler.graphs.image_steps import BEST_CLASSES, classification, image_preprocessing
 from edgecost.profiler.workload import Workload
 
 #: ImageNet's, as everybody states them: of channels between 0 and 1.

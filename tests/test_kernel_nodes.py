@@ -12,13 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.blocks import InvertedResidual
 from edgecost.profiler.client import RunnerClient, RunnerSupply
-from edgecost.profiler.kernel_nodes import match_records, node_names
-from edgecost.profiler.kernels import Kernel, kernel_graph
+from edgecost.profiler.graphs.blocks import InvertedResidual
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import Kernel, kernel_graph
+from edgecost.profiler.kernels.nodes import match_records, node_names
 from edgecost.profiler.loading import load_request
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import runner_rules
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile

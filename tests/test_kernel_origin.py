@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.kernels import KernelGraph, kernel_graph
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import KernelGraph, kernel_graph
 from edgecost.profiler.model_file import split_weights
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload, workload_from_model

@@ -14,7 +14,7 @@ from edgecost.costmodels.kernel_shares import KernelShare, _trace, kernel_shares
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.errors import RunnerError
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import BUILT_IN, host_profile, resolve

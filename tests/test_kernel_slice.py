@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.blocks import ConvBlock, InvertedResidual
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.kernel_slice import kernel_workload, kernel_workloads
-from edgecost.profiler.kernels import Kernel, kernels
+from edgecost.profiler.graphs.blocks import ConvBlock, InvertedResidual
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.cut import kernel_workload, kernel_workloads
+from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.model_file import split_weights
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import Workload, workload_from_model

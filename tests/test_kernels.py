@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.costmodels.space_file import load_space, space_names
-from edgecost.profiler.blocks import ConvBlock, InvertedResidual
 from edgecost.profiler.errors import BrokenModel, UnsupportedOperator, UsageError
-from edgecost.profiler.kernels import Kernel, kernels
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.blocks import ConvBlock, InvertedResidual
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload, workload_from_model

@@ -10,7 +10,7 @@ from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError
-from edgecost.profiler.kernels import kernels
+from edgecost.profiler.kernels.graph import kernels
 
 
 @pytest.fixture(scope="module")

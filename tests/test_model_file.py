@@ -19,7 +19,7 @@ from edgecost.profiler.errors import (
     UsageError,
 )
 from edgecost.profiler.identity import hash_graph
-from edgecost.profiler.kernels import kernels
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.model_file import read_model
 from edgecost.profiler.runtimes import host_profile
 

@@ -28,7 +28,7 @@ from edgecost.db.connect import Database, resolve_url
 from edgecost.db.schema import HEAD, metadata
 from edgecost.db.upgrade import alembic_config
 from edgecost.profiler.errors import EdgecostError, RunnerError, StoreError, UsageError
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
 from edgecost.profiler.runtimes import BUILT_IN, NamedRuntime, host_profile, named_from_document, resolve
 from edgecost.profiler.workload import workload_from_model

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.networks import (
+from edgecost.profiler.graphs.networks import (
     REFERENCE_NETWORKS,
     ReferenceNetwork,
     bert,

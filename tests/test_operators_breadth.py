@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from edgecost.profiler import recurrent_operators as recurrent
-from edgecost.profiler import sequence_operators as sequence
-from edgecost.profiler import tensor_operators as tensor
-from edgecost.profiler import vision_operators as vision
-from edgecost.profiler.kernels import kernels
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs import recurrent_operators as recurrent
+from edgecost.profiler.graphs import sequence_operators as sequence
+from edgecost.profiler.graphs import tensor_operators as tensor
+from edgecost.profiler.graphs import vision_operators as vision
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import workload_from_model

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import edgecost
+from edgecost.profiler import errors
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -66,6 +67,23 @@ def test_a_missing_optional_package_names_the_remedy(monkeypatch):
     monkeypatch.setattr(edgecost, "import_module", without_lightgbm)
     with pytest.raises(ImportError, match=r"needs the package lightgbm: pip install 'edgecost\[host\]'"):
         edgecost.LatencyPredictor  # noqa: B018 - the access is the test
+
+
+def test_the_drawing_of_the_error_tree_shows_every_error_its_parent_and_its_exit_code():
+    def defined(kind, depth=0):
+        for child in kind.__subclasses__():
+            # Errors that other modules define for themselves are not for callers to catch by name.
+            if child.__module__ == errors.__name__:
+                yield (depth, child.__name__, child.exit_code)
+                yield from defined(child, depth + 1)
+
+    drawn = re.findall(r"^    ([│ ]*)[├└]── (\w+)(?: +(\d+))?", errors.__doc__, re.MULTILINE)
+    shown, codes = [], {}
+    for indent, name, code in drawn:
+        depth = len(indent) // 4
+        codes[depth] = int(code) if code else codes[depth - 1]
+        shown.append((depth, name, codes[depth]))
+    assert shown == list(defined(errors.EdgecostError))
 
 
 def test_inside_the_package_imports_are_relative():

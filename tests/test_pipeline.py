@@ -11,7 +11,7 @@ from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.pipeline import COPIES, LOADS, PipelineRow, PipelineSteps, _row, measure_pipeline
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.errors import BrokenModel
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.workload import Workload, workload_from_model

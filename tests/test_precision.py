@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecost.profiler.blocks import InvertedResidual
-from edgecost.profiler.errors import ModelError, UsageError
-from edgecost.profiler.kernels import kernels
-from edgecost.profiler.macs import count_macs
+from edgecost.profiler.errors import ModelError, UnsupportedPrecision, UsageError
+from edgecost.profiler.graphs.blocks import InvertedResidual
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.operators import GraphBuilder
-from edgecost.profiler.precision import PRECISIONS, UnsupportedPrecision, convert, convert_and_report, emulated
+from edgecost.profiler.precision.convert import PRECISIONS, convert, convert_and_report, emulated
+from edgecost.profiler.precision.macs import count_macs
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.weights import Weight, complete
 from edgecost.profiler.workload import Workload, workload_from_model
@@ -292,8 +292,18 @@ def test_a_graph_with_nothing_to_convert_is_unsupported(workload: Workload, prec
 
 @pytest.mark.parametrize("precision", LOWER)
 def test_what_is_quantised_already_is_refused(precision: str) -> None:
-    with pytest.raises(UnsupportedPrecision, match="quantised already"):
+    with pytest.raises(UnsupportedPrecision, match="quantised already") as caught:
         convert(convert(mobile(), "int8-qdq"), precision)
+    assert "--precision fp32" in caught.value.remedy
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_float32_leaves_every_workload_as_it_is(precision: str) -> None:
+    before = convert(mobile(), precision)
+    assert convert(before, "fp32") is before
+    conversion = convert_and_report(before, "fp32")
+    assert conversion.workload is before
+    assert conversion.report.converted == ()
 
 
 def test_half_of_a_half_is_refused() -> None:

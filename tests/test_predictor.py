@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from edgecost.costmodels.predictor import GRAPHS_MIN, LatencyPredictor
 from edgecost.profiler.errors import GateError, UsageError
-from edgecost.profiler.kernels import Kernel
+from edgecost.profiler.kernels.graph import Kernel
 
 Graphs = list[tuple[Kernel, ...]]
 TRAINED = 100

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecost.costmodels.campaign import Planned, plan, run_campaign
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.named_runtimes import chosen_profile
-from edgecost.costmodels.profile_model import ATTEMPTS, ControlFlow, ModelProfile, PathCost, profile
+from edgecost.costmodels.profile_model import ControlFlow, ModelProfile, PathCost, profile
 from edgecost.db import Store
 from edgecost.profiler.conclusion import conclude
 from edgecost.profiler.errors import (
@@ -26,14 +23,13 @@ from edgecost.profiler.errors import (
     EdgecostError,
     MissingPackage,
     RunnerError,
-    UnstableMeasurement,
     UnsupportedOperator,
+    UnsupportedPrecision,
     UsageError,
 )
 from edgecost.profiler.model_file import read_model
-from edgecost.profiler.precision import UnsupportedPrecision
-from edgecost.profiler.protocol import VISITS_MIN, Settings
-from edgecost.profiler.records import Environment, Measurement, Status, Visit
+from edgecost.profiler.protocol import Settings
+from edgecost.profiler.records import Status, Visit
 from edgecost.profiler.runtimes import NamedRuntime, host_profile, resolve
 from edgecost.profiler.tasks import Task
 from edgecost.profiler.workload import Workload, workload_from_model
@@ -135,6 +131,10 @@ def test_a_model_that_is_quantised_already_is_measured_as_it_is(tmp_path: Path) 
     ]
     model = save(tmp_path, nodes, constants)
     assert profile(model, settings=LOOSE).expected_ms is not None
+    for precision in ("fp16", "int8-qdq"):
+        with pytest.raises(UnsupportedPrecision, match="quantised already") as caught:
+            profile(model, settings=LOOSE, runtime=replace(host_profile(), precision=precision))
+        assert "--precision fp32" in caught.value.remedy
 
 
 def test_another_interpreter_tells_its_kernels_by_its_own_trace(tmp_path: Path) -> None:
@@ -331,96 +331,3 @@ def test_a_campaign_finishes_the_healthy_ones_beside_each_kind_of_bad_one(fragil
         graph_hash: found for graph_hash, found in rows.items() if graph_hash not in {w.graph_hash for w in good}
     }
     assert {m.graph_hash for m in store.measurements()} == {workload.graph_hash for workload in good}
-
-
-# Machines that do not stand still.
-
-
-@contextmanager
-def busy(cpus: Sequence[int], count: int) -> Iterator[None]:
-    """Processes that do nothing but take the time of these CPUs."""
-    program = f"import os\nos.sched_setaffinity(0, {list(cpus)})\nprint('x', flush=True)\nwhile True: pass"
-    eaters = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(count)]
-    try:
-        for eater in eaters:
-            assert eater.stdout is not None
-            eater.stdout.readline()
-        yield
-    finally:
-        for eater in eaters:
-            eater.kill()
-            eater.communicate()
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
-def test_a_machine_whose_cpu_others_eat_gives_no_number_that_pretends_to_be_sound(tmp_path: Path, store: Store) -> None:
-    # One run takes longer than a scheduler lets it: with four neighbours hardly any is left in peace.
-    square = np.full((1024, 1024), 1e-3, np.float32)
-    products = [helper.make_node("MatMul", ["x", "w"], ["a0"])]
-    products += [helper.make_node("MatMul", [f"a{n}", "v"], [f"a{n + 1}"]) for n in range(150)]
-    products += [helper.make_node("Relu", ["a150"], ["y"])]
-    model = save(tmp_path, products, {"w": square[:8], "v": square})
-    settings = Settings(target=0.01, visits_min=6, visits_max=6, rounds_max=6, group_max_s=6.0)
-    raised: list[UnstableMeasurement] = []
-    with busy(LocalSetting.here().stage.cpus, 4):
-        try:
-            profile(model, settings=settings, store=store)
-        except UnstableMeasurement as error:
-            raised.append(error)
-    rows = store.measurements(usable_only=False, with_visits=True)
-    assert 1 <= len(rows) <= ATTEMPTS
-    assert {row.status for row in rows[:-1]} <= {Status.REJECTED}
-    assert rows[-1].status in (Status.OK, Status.UNCONVERGED, Status.REJECTED, Status.UNSTABLE)
-    assert bool(raised) == (rows[-1].latency is None)
-    assert any(row.rejected_visits for row in rows)
-    for row in rows:
-        _check_soundness(row)
-
-
-def _check_soundness(row: Measurement) -> None:
-    valid = len(row.visits) - row.rejected_visits
-    assert (row.latency is not None) <= (valid >= VISITS_MIN)
-    assert row.latency is None or row.latency.visits == valid
-    assert row.status is Status.OK or row.message
-    assert "cpu_busy_s" in str(row.conditions["before"])
-
-
-def test_a_change_of_the_machine_costs_an_attempt_and_the_next_stands_on_a_new_stage(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = LocalSetting.here()
-
-    def elsewhere(profile: object = None) -> LocalSetting:
-        # The stage was set in other conditions than those that the first look during the measurement finds.
-        before = Environment({**real.stage.environment.document, "governors": ["powersave"]})
-        return replace(real, stage=replace(real.stage, environment=before))
-
-    monkeypatch.setattr(LocalSetting, "here", elsewhere)
-    for kept in (store, None):
-        found = profile(healthy(tmp_path), settings=LOOSE, store=kept)
-        assert found.measurement.environment_hash == real.stage.environment.environment_hash
-    first, second = store.measurements(usable_only=False)
-    assert first.status is Status.REJECTED
-    assert "governors: ['powersave'] → [" in first.message
-    assert second.latency is not None
-
-
-def test_a_campaign_goes_on_after_a_change_of_the_machine(store: Store) -> None:
-    here = LocalSetting.here()
-    looks: list[int] = []
-
-    def look() -> Environment:
-        looks.append(len(looks))
-        now = here.stage.environment
-        return Environment({**now.document, "turbo": "switched"}) if len(looks) == 1 else now
-
-    setting = replace(here, stage=replace(here.stage, read_environment=look))
-    good = [operator("Relu", size) for size in (1, 2, 3)]
-    campaign_id = plan(store, setting, "c", "s", [Planned(workload, "cell", workload.name) for workload in good])
-    report = run_campaign(store, setting, campaign_id, LOOSE)
-    assert report.by_status[Status.REJECTED] >= 3
-    rejected = [m for m in store.measurements(usable_only=False) if "turbo: " in m.message]
-    assert sorted(m.graph_hash for m in rejected) == sorted(workload.graph_hash for workload in good)
-    assert {m.status for m in rejected} == {Status.REJECTED}
-    (summary,) = store.campaigns()
-    assert summary.jobs["done"] == 3

@@ -12,13 +12,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.profiler import runner
-from edgecost.profiler.blocks import InvertedResidual
-from edgecost.profiler.kernels import kernels
+from edgecost.profiler.errors import UnsupportedPrecision
+from edgecost.profiler.graphs.blocks import InvertedResidual
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.model_file import read_model, split_weights
-from edgecost.profiler.operators import GraphBuilder
-from edgecost.profiler.precision import PRECISIONS, UnsupportedPrecision, convert, convert_and_report
-from edgecost.profiler.quantise import INTEGER_IN_QDQ, QuantiseOptions
-from edgecost.profiler.quantised_roles import Role, quantised_roles
+from edgecost.profiler.precision.convert import PRECISIONS, convert, convert_and_report
+from edgecost.profiler.precision.quantise import INTEGER_IN_QDQ, QuantiseOptions
+from edgecost.profiler.precision.roles import Role, quantised_roles
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.weights import Weight, complete
 from edgecost.profiler.workload import Workload, workload_from_model

@@ -12,13 +12,20 @@ from hypothesis import strategies as st
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.client import RunnerClient
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.kernel_slice import kernel_workloads
-from edgecost.profiler.kernels import kernels
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.graphs.recurrent_operators import selective_scan
+from edgecost.profiler.graphs.repetition import (
+    BORDER_PAIRS,
+    border_ms,
+    border_probes,
+    repeated,
+    repeated_in_place,
+    slope_ms,
+)
+from edgecost.profiler.kernels.cut import kernel_workloads
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.loading import load_request
-from edgecost.profiler.operators import GraphBuilder
 from edgecost.profiler.protocol import runner_rules
-from edgecost.profiler.recurrent_operators import selective_scan
-from edgecost.profiler.repetition import BORDER_PAIRS, border_ms, border_probes, repeated, repeated_in_place, slope_ms
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import workload_from_model

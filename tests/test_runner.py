@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edgecost.profiler import runner
 from edgecost.profiler.client import RUNNER, RunnerClient, RunnerSupply
 from edgecost.profiler.errors import RunnerError
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.protocol import runner_rules
 from edgecost.profiler.records import Json, Status
 from edgecost.profiler.runtimes import host_profile
@@ -320,3 +321,53 @@ def test_the_outcomes_of_the_runner_are_statuses_of_the_record() -> None:
     texts = ["NOT_IMPLEMENTED", "x is not a registered function/op", "No Op registered", "std::bad_alloc", "other"]
     outcomes = {Status(runner.name_outcome(RuntimeError(text))) for text in texts}
     assert outcomes == {Status.UNSUPPORTED_OPERATOR, Status.OUT_OF_MEMORY, Status.INVALID_MODEL}
+
+
+# The first activation and the one in the branch are both called Relu_0 by the runtime, since neither has a name.
+NAMELESS = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[4,8] x) => (float[4,8] y) {
+    a = Relu (x)
+    m = ReduceMax <keepdims = 0> (a)
+    big = Constant <value = float {-1.0}> ()
+    warm = Greater (m, big)
+    b = If (warm) <
+        then_branch = t () => (float[4,8] u) { u = Relu (a) },
+        else_branch = e () => (float[4,8] v) { v = Neg (a) }
+    >
+    turns = Constant <value = int64 {5}> ()
+    go = Constant <value = bool {1}> ()
+    y = Loop (turns, go, b) <
+        body = d (int64 i, bool k, float[4,8] p) => (bool l, float[4,8] q) { l = Identity (k)  q = Sin (p) }
+    >
+}"""
+
+
+def test_kernels_of_one_name_are_told_apart_and_turns_of_a_loop_are_not(client: RunnerClient) -> None:
+    model = base64.b64encode(onnx.parser.parse_model(NAMELESS).SerializeToString()).decode()
+    client.send({"verb": "profile", "id": "a", "seed": 0, "model": model, "weights": [], "runs": 4})
+    answer = client.receive(60)
+    kernels = answer["kernels"]
+    assert isinstance(kernels, list)
+    ops = [kernel["op"] for kernel in kernels]
+    assert {op: ops.count(op) for op in ("Relu", "If", "Loop", "Sin")} == {"Relu": 2, "If": 1, "Loop": 1, "Sin": 1}
+    assert ops[0] == "Relu"
+    assert ops.index("Relu", 1) < ops.index("If") < ops.index("Sin") < ops.index("Loop")
+    assert {len(kernel["times_ns"]) for kernel in kernels} == {4}
+
+
+def test_of_a_trace_only_the_last_runs_count() -> None:
+    def line(kind: str, name: str, begin: int, long: int) -> dict[str, object]:
+        return {"cat": kind, "name": name, "ts": begin, "dur": long, "args": {"op_name": name[:1]}}
+
+    trace = []
+    for run in range(3):
+        start = 100 * run
+        trace += [
+            line("Node", "A_kernel_time", start + 1, 10 + run),
+            line("Node", "A_kernel_time", start + 30, 20 + run),
+            line("Session", "SequentialExecutor::Execute", start + 1, 60),
+            line("Session", "model_run", start, 62),
+        ]
+    found = runner._kernel_times(trace, 2)
+    assert [(one["name"], one["times_ns"]) for one in found] == [("A", [11000, 12000]), ("A", [21000, 22000])]

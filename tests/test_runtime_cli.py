@@ -144,7 +144,7 @@ def test_a_predictor_of_one_runtime_is_refused_for_another(tmp_path: Path) -> No
     from edgecost.costmodels.predictor import LatencyPredictor
     from edgecost.costmodels.predictor_file import save_predictor
     from edgecost.costmodels.space_file import load_space
-    from edgecost.profiler.kernels import kernels
+    from edgecost.profiler.kernels.graph import kernels
 
     space, profile = load_space(TINY), host_profile()
     built = [space.workload(cell) for cell in space.measurable]

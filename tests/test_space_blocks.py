@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.weights import complete
 
 Array = NDArray[np.float32]

@@ -12,8 +12,8 @@ from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.training import save_report, train
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.kernels import kernels
-from edgecost.profiler.operators import GraphBuilder
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.workload import Workload, workload_from_model
 
 CELLS = 48

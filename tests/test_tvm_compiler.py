@@ -18,16 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecost.profiler.blocks import InvertedResidual
-from edgecost.profiler.operators import Activation, GraphBuilder
-from edgecost.profiler.tvm_compiler import TUNING_VERSIONS, tuning_refusal
+from edgecost.profiler.graphs.blocks import InvertedResidual
+from edgecost.profiler.graphs.operators import Activation, GraphBuilder
+from edgecost.profiler.tvm.compiler import TUNING_VERSIONS, tuning_refusal
 from edgecost.profiler.weights import complete
 from edgecost.profiler.worker import Answer, Spawned, Worker
 
 if importlib.util.find_spec("tvm") is None:
     pytest.skip("TVM is not installed: pip install 'edgecost[tvm]'", allow_module_level=True)
 
-COMMAND = [sys.executable, "-m", "edgecost.profiler.tvm_compiler"]
+COMMAND = [sys.executable, "-m", "edgecost.profiler.tvm.compiler"]
 TIMEOUT_S = 120.0
 #: Without a CPU named LLVM takes the oldest of this machine's family, which every machine of it can run.
 TARGET: dict[str, object] = {"kind": "llvm", "num-cores": 1}

@@ -16,7 +16,7 @@ from edgecost.profiler.worker import Answer, Spawned, Worker
 if importlib.util.find_spec("tvm") is None or importlib.util.find_spec("xgboost") is None:
     pytest.skip("TVM cannot tune here: pip install 'edgecost[tvm]'", allow_module_level=True)
 
-COMMAND = [sys.executable, "-m", "edgecost.profiler.tvm_compiler"]
+COMMAND = [sys.executable, "-m", "edgecost.profiler.tvm.compiler"]
 TIMEOUT_S = 300.0
 
 

@@ -16,7 +16,7 @@ from edgecost.costmodels.validation import (
     repeatability_radius,
     sessions_agree,
 )
-from edgecost.profiler.kernels import Kernel
+from edgecost.profiler.kernels.graph import Kernel
 from edgecost.profiler.workload import Workload
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ...profiler.blocks import Block
-    from ...profiler.operators import Activation, GraphBuilder
+    from ...profiler.graphs.blocks import Block
+    from ...profiler.graphs.operators import Activation, GraphBuilder
 
 Shape = tuple[int, ...]
 BlockKind = Literal["conv", "inverted_residual", "global_pool", "linear", "pooled_linear", "identity"]
@@ -83,7 +83,7 @@ class BlockSpec:
 
     def blocks(self) -> tuple[Block, ...]:
         """The builders of ``profiler.blocks`` that make this block, in order. Imports ONNX."""
-        from ...profiler.blocks import ConvBlock, GlobalPool, Identity, InvertedResidual, Linear
+        from ...profiler.graphs.blocks import ConvBlock, GlobalPool, Identity, InvertedResidual, Linear
 
         if self.block == "conv":
             return (ConvBlock(self.out, self.kernel, self.stride, self.act),)

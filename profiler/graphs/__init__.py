@@ -1,0 +1,1 @@
+"""Graphs as ONNX: operators, blocks, reference networks, and what is made of a graph before it is measured."""

@@ -1,0 +1,63 @@
+"""An ONNX Runtime session that is opened to look at a graph, not to run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BrokenModel, UnsupportedOperator, UsageError
+from ..records import RuntimeProfile, Status
+from ..runner import name_outcome
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+#: Options with this prefix are the execution provider's, not the session's (as in ``runner.py``).
+_OF_PROVIDER = "provider."
+
+
+def open_session(
+    model: bytes, profile: RuntimeProfile, *, graph_level: str, target: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """Load a model with the options of a profile, on one thread; ``target`` receives the optimised graph.
+
+    Raises:
+        UnsupportedOperator: the runtime knows no kernel for an operator.
+        BrokenModel: the runtime refuses the graph.
+        UsageError: the runtime here lacks the profile's execution provider; another one has other kernels.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    if profile.provider not in onnxruntime.get_available_providers():
+        raise UsageError(f"the ONNX Runtime of this interpreter has no {profile.provider}: its kernels are not known")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, graph_level)
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    of_provider = {}
+    for key, value in profile.options:
+        if key.startswith(_OF_PROVIDER):
+            of_provider[key.removeprefix(_OF_PROVIDER)] = value
+        else:
+            options.add_session_config_entry(key, value)
+    if target is not None:
+        options.optimized_model_filepath = str(target)
+    try:
+        return onnxruntime.InferenceSession(
+            model, options, providers=[profile.provider], provider_options=[of_provider]
+        )
+    except (
+        state.NotImplemented, state.InvalidGraph, state.Fail, state.InvalidArgument, state.InvalidProtobuf,
+        state.RuntimeException,
+    ) as error:  # fmt: skip
+        if name_outcome(error) == Status.UNSUPPORTED_OPERATOR.value:
+            raise UnsupportedOperator(f"{profile.label} has no kernel for this graph: {error}") from error
+        raise BrokenModel(f"{profile.label} refuses this graph: {error}", remedy=_remedy(str(error))) from error
+
+
+def _remedy(refusal: str) -> str:
+    """The runtime infers the shapes of all branches, also of one that is made for other inputs and never taken here."""
+    if "Op (If)" not in refusal:
+        return ""
+    return "if a branch is for inputs of other shapes, say that it is not taken: edgecost profile --branch NODE=1"

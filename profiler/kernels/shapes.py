@@ -1,0 +1,143 @@
+"""Shapes of the values of a graph, before and after the runtime's optimiser: inferred, worked out, or asked for.
+
+ONNX's inference knows the graph as written; blocked layouts follow rules that stand here; what is left is asked of
+ONNX Runtime, which infers the shapes of its own operators when it loads the optimised graph. Nothing is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import helper, shape_inference
+
+from ..errors import ModelError
+from ..records import RuntimeProfile
+from ..weights import Weight
+from .session import open_session
+
+Shape = tuple[int, ...]
+BLOCKED_DOMAIN = "com.microsoft.nchwc"
+#: Operators that the layout pass lets stand between two blocked kernels, on values under new names.
+ELEMENTWISE = frozenset(
+    {"Add", "Mul", "Sum", "Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Clip", "LeakyRelu"}
+)
+
+
+def inferred_shapes(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[str, Shape]:
+    """Shapes of the values of the graph as written; most survive optimisation under their own names.
+
+    ``weights`` describes the initialisers that the model lacks.
+    """
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    for weight in weights:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(weight.dtype))
+        complete.graph.input.append(helper.make_tensor_value_info(weight.name, kind, weight.shape))
+    inferred = shape_inference.infer_shapes(complete, data_prop=True).graph
+    shapes: dict[str, Shape] = {}
+    for value in [*inferred.input, *inferred.output, *inferred.value_info]:
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
+            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    return shapes
+
+
+def asked_types(optimised: onnx.ModelProto, profile: RuntimeProfile) -> dict[str, onnx.TypeProto]:
+    """Types, with the shapes that the kernels really see, of all values of an optimised graph.
+
+    Every value is made an output of the graph, and the runtime says what it infers for its outputs. Channels of blocked
+    values count their padding. A dimension that depends on data has no size; scalars, which the runtime does not tell
+    from values of unknown rank, have no shape. Empty when the runtime refuses its own graph with all values kept.
+    """
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(optimised)
+    known = {value.name for value in exposed.graph.output}
+    names = [name for node in exposed.graph.node for name in node.output if name and name not in known]
+    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    try:
+        # Only loading is wanted; the graph has been optimised.
+        session = open_session(exposed.SerializeToString(), profile, graph_level="ORT_DISABLE_ALL")
+    except ModelError:
+        return {}
+    found = {}
+    for slot in [*session.get_inputs(), *session.get_outputs()]:
+        kind = _element_type(slot.type)
+        if kind is not None:
+            dims = [dim if isinstance(dim, int) and dim > 0 else None for dim in slot.shape]
+            found[slot.name] = helper.make_tensor_type_proto(kind, dims or None)
+    return found
+
+
+def _element_type(text: str) -> int | None:
+    """``tensor(float)`` → 1; None for sequences, maps and optionals."""
+    if not text.startswith("tensor("):
+        return None
+    name = text[len("tensor(") : -1].upper()
+    kinds = dict(onnx.TensorProto.DataType.items())
+    kind: int | None = kinds.get(name)
+    return kind
+
+
+def concrete_shape(kind: onnx.TypeProto | None) -> Shape | None:
+    """The shape of a tensor type; None where a dimension is open, or the type unknown."""
+    if kind is None or not kind.tensor_type.HasField("shape"):
+        return None
+    dims = [dim.dim_value for dim in kind.tensor_type.shape.dim]
+    return tuple(dims) if all(dim > 0 for dim in dims) else None
+
+
+def derived_shape(node: onnx.NodeProto, known: dict[str, Shape], constants: dict[str, Shape]) -> Shape | None:
+    """Shape of the first output of a blocked or elementwise node, from its operands; None when that is not known."""
+    reads = [name for name in node.input if name and name not in constants]
+    if node.domain == BLOCKED_DOMAIN and node.input[0] in known:
+        return _blocked_shape(node, known[node.input[0]], [constants[name] for name in node.input if name in constants])
+    if node.output[0] not in known and node.op_type in ELEMENTWISE and all(name in known for name in reads):
+        return tuple(np.broadcast_shapes(*(known[name] for name in reads)))
+    return None
+
+
+def _blocked_shape(node: onnx.NodeProto, source: Shape, weights: list[Shape]) -> Shape:
+    """Output of a blocked-layout node: ONNX's shape inference does not know this domain. Channels may be padded."""
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    n, c, h, w = source
+    if node.op_type == "ReorderInput":
+        return (n, c, h, w)
+    if node.op_type == "ReorderOutput":
+        return (n, int(attributes["channels"]), h, w)
+    if node.op_type.startswith("Global"):
+        return (n, c, 1, 1)
+    if node.op_type == "Upsample":
+        scales = [int(scale) for scale in attributes["scales"]]
+        return (n, c * scales[1], h * scales[2], w * scales[3])
+    # A convolution may leave its kernel's shape to its weight.
+    kernel = [int(k) for k in attributes.get("kernel_shape", weights[0][2:] if weights else ())]
+    strides = [int(s) for s in attributes.get("strides", [1, 1])]
+    dilations = [int(d) for d in attributes.get("dilations", [1, 1])]
+    pads = _pads(attributes, (h, w), kernel, strides, dilations)
+    size = []
+    for axis, extent in enumerate((h, w)):
+        room = extent + pads[axis] + pads[axis + 2] - dilations[axis] * (kernel[axis] - 1) - 1
+        steps = room // strides[axis]
+        # With ceil_mode a last, incomplete window counts if it begins before the padding at the end (ONNX MaxPool).
+        over = bool(attributes.get("ceil_mode", 0)) and room % strides[axis] > 0
+        size.append(steps + 1 + (over and (steps + 1) * strides[axis] < extent + pads[axis]))
+    return (n, weights[0][0] if node.op_type == "Conv" else c, size[0], size[1])
+
+
+def _pads(
+    attributes: dict[str, object], extent: tuple[int, int], kernel: list[int], strides: list[int], dilations: list[int]
+) -> list[int]:
+    """Pads (top, left, bottom, right), with ``auto_pad`` worked out as ONNX's Conv defines it."""
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode == b"VALID":
+        return [0, 0, 0, 0]
+    if mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        need = [
+            max(0, (-(-extent[i] // strides[i]) - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - extent[i])
+            for i in range(2)
+        ]
+        return [need[0] // 2, need[1] // 2, need[0] - need[0] // 2, need[1] - need[1] // 2]
+    pads = attributes.get("pads", [0, 0, 0, 0])
+    return [int(pad) for pad in pads] if isinstance(pads, list | tuple) else list(pads)  # type: ignore[call-overload]

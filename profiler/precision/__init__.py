@@ -1,0 +1,1 @@
+"""The same workload in fewer bits: conversion with made-up scales."""

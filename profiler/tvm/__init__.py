@@ -1,0 +1,1 @@
+"""TVM: its compiler in a process of its own, the asking side, tuning."""
