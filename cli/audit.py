@@ -146,9 +146,9 @@ def _print_correction(found: AdditivityAudit) -> None:
     if found.composed is None:
         click.echo("Too few networks for a correction: four are needed to hold one out.")
         return
-    bandwidth = composition.weight_bandwidth_gb_s
-    weights = f" + weights at {bandwidth:.0f} GB/s" if bandwidth else ""
-    click.echo(f"Correction over all {composition.networks}: {composition.scale:.3f} × Σ kernels{weights}")
+    told = [f"{name} at {speed:.0f} GB/s" for name, speed in composition.bandwidths_gb_s.items() if speed]
+    terms = " + ".join([f"{composition.scale:.3f} × Σ kernels", *told])
+    click.echo(f"Correction over all {composition.networks}: {terms}")
     for label, one in (("Σ kernels as it is", found.plain), ("corrected, each network held out", found.composed)):
         if one is not None:
             click.echo(

@@ -24,7 +24,7 @@ from ..profiler.protocol import KERNELS, Settings
 from ..profiler.records import Measurement
 from ..profiler.workload import Workload
 from .campaign import Planned
-from .composition import Composition, fit_composition, held_out, weight_bytes
+from .composition import Composition, bytes_moved, fit_composition, held_out, weight_bytes
 from .kernel_shares import KernelShare, kernel_shares
 from .local_setting import LocalSetting
 from .space_campaign import Narrator, measure_planned
@@ -39,6 +39,7 @@ class NetworkAudit:
     """One network.
 
     Attributes:
+        moved_bytes: by kind, as in ``composition.MOVED``.
         kernels: how many it executes; ``missing`` of them have no measurement of their own.
         latency_ms: end to end, less the overhead of one call.
         sum_ms: of its kernels, each less the overhead of a call; a lower bound where some are missing.
@@ -48,10 +49,14 @@ class NetworkAudit:
     name: str
     kernels: int
     missing: int
-    weight_bytes: int
+    moved_bytes: tuple[int, int, int]
     latency_ms: float
     sum_ms: float
     composed_ms: float | None
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.moved_bytes[0] + self.moved_bytes[1]
 
     @property
     def sum_error(self) -> float:
@@ -89,13 +94,18 @@ class AdditivityAudit:
         """As JSON."""
         return {
             "networks": [
-                {**asdict(one), "sum_error": one.sum_error, "composed_error": one.composed_error}
+                {
+                    **asdict(one),
+                    "weight_bytes": one.weight_bytes,
+                    "sum_error": one.sum_error,
+                    "composed_error": one.composed_error,
+                }
                 for one in self.networks
             ],
             "distinct_kernels": self.distinct_kernels,
             "composition": {
                 **asdict(self.composition),
-                "weight_bandwidth_gb_s": self.composition.weight_bandwidth_gb_s,
+                "bandwidths_gb_s": self.composition.bandwidths_gb_s,
             },
             "plain_sum": None if self.plain is None else asdict(self.plain),
             "composed_held_out": None if self.composed is None else asdict(self.composed),
@@ -243,7 +253,7 @@ def _compare(
                     name=network.name,
                     kernels=len(made),
                     missing=len(made) - len(known),
-                    weight_bytes=weight_bytes(parts[network.graph_hash]),
+                    moved_bytes=bytes_moved(parts[network.graph_hash]),
                     latency_ms=latencies[network.graph_hash],
                     sum_ms=sum(known),
                     composed_ms=None,
@@ -251,18 +261,18 @@ def _compare(
             )
     # What is not known is not 0: a network with a kernel missing says nothing of the correction.
     complete = [place for place, row in enumerate(rows) if not row.missing and row.sum_ms]
-    sums, weights, measured = (
-        np.array([float(getattr(rows[place], name)) for place in complete])
-        for name in ("sum_ms", "weight_bytes", "latency_ms")
+    sums, measured = (
+        np.array([float(getattr(rows[place], name)) for place in complete]) for name in ("sum_ms", "latency_ms")
     )
-    composed = held_out(sums, weights, measured)
+    moved = np.array([rows[place].moved_bytes for place in complete], np.float64).reshape(len(complete), 3)
+    composed = held_out(sums, moved, measured)
     if composed is not None:
         for place, value in zip(complete, composed, strict=True):
             rows[place] = replace(rows[place], composed_ms=float(value))
     return AdditivityAudit(
         networks=tuple(rows),
         distinct_kernels=len(times),
-        composition=Composition() if composed is None else fit_composition(sums, weights, measured),
+        composition=Composition() if composed is None else fit_composition(sums, moved, measured),
         plain=accuracy(sums, measured),
         composed=None if composed is None else accuracy(composed, measured),
     )

@@ -1,13 +1,13 @@
 """From kernels to the network: what the sum of kernels measured alone misses, and what it takes to make up for it.
 
 A kernel that runs again and again finds its weights in the cache of its core. In a network every other kernel's weights
-have passed in between, so its own come from further away; its activations are as warm as when it runs alone, since the
-kernel before has just written them. The time that this costs is proportional to the bytes of weights, by a bandwidth
-that belongs to the device, not to the network:
+have passed in between, so its own come from further away: the time is proportional to their bytes, by a bandwidth that
+belongs to the device. Matrix products read theirs in one stream and wait less than convolutions do. Activations were
+just written by the kernel before, and cost a little where they are too many for the cache:
 
-    latency = scale × Σ kernels + cost × weights
+    latency = scale × Σ kernels + a × convolutions' weights + b × other weights + c × activations
 
-With one term, the scale, the error follows the ratio of weights to work, and so differs from family to family.
+With the scale alone the error follows the ratio of weights to work, and so differs from family to family.
 """
 
 from __future__ import annotations
@@ -25,43 +25,53 @@ from ..profiler.kernels.graph import Kernel
 
 Floats = npt.NDArray[np.float64]
 
-#: Networks from which both terms are fitted; from fewer the scale alone is, since two terms would fit the noise.
-BOTH_TERMS_MIN = 6
 #: Networks from which anything is fitted: fewer, and one bad measurement decides.
 FIT_MIN = 3
+#: Networks from which weights get a term, one for all of them: with fewer it would fit the noise.
+WEIGHTS_MIN = 6
+#: Networks from which all four terms are fitted.
+ALL_TERMS_MIN = 12
+#: What moves through a network, in the order of the columns of ``bytes_moved``.
+MOVED = ("convolution weights", "other weights", "activations")
 _MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class Composition:
-    """The two terms.
+    """The terms.
 
     Attributes:
         scale: milliseconds of network per millisecond of its kernels.
-        ms_per_megabyte: milliseconds per 10⁶ bytes of weights.
+        ms_per_megabyte: milliseconds per 10⁶ bytes of each kind in ``MOVED``.
         networks: from how many it was fitted; 0 for the plain sum.
     """
 
     scale: float = 1.0
-    ms_per_megabyte: float = 0.0
+    ms_per_megabyte: tuple[float, float, float] = (0.0, 0.0, 0.0)
     networks: int = 0
 
-    def compose(self, sums_ms: Floats, weight_bytes: Floats) -> Floats:
-        """Latency in ms, shape (networks,)."""
-        composed: Floats = self.scale * sums_ms + self.ms_per_megabyte * weight_bytes / _MEGABYTE
+    def compose(self, sums_ms: Floats, moved_bytes: Floats) -> Floats:
+        """Latency in ms, shape (networks,).
+
+        Args:
+            sums_ms: of kernels, shape (networks,).
+            moved_bytes: by kind, shape (networks, 3).
+        """
+        composed: Floats = self.scale * sums_ms + moved_bytes @ np.array(self.ms_per_megabyte) / _MEGABYTE
         return composed
 
     @property
-    def weight_bandwidth_gb_s(self) -> float | None:
-        """The bandwidth that the second term amounts to; None when there is none."""
-        return 1.0 / self.ms_per_megabyte if self.ms_per_megabyte else None
+    def bandwidths_gb_s(self) -> dict[str, float | None]:
+        """The bandwidth that each term amounts to; None where there is no such term."""
+        return {name: 1.0 / cost if cost else None for name, cost in zip(MOVED, self.ms_per_megabyte, strict=True)}
 
 
-def fit_composition(sums_ms: Floats, weight_bytes: Floats, measured_ms: Floats) -> Composition:
-    """Least squares of the relative error, with both terms at or above 0 (Lawson & Hanson, 1974, ch. 23).
+def fit_composition(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -> Composition:
+    """Least squares of the relative error, with all terms at or above 0 (Lawson & Hanson, 1974, ch. 23).
 
     Args:
-        sums_ms, weight_bytes, measured_ms: per network, shape (networks,).
+        sums_ms, measured_ms: per network, shape (networks,).
+        moved_bytes: shape (networks, 3).
 
     Raises:
         UsageError: fewer than ``FIT_MIN`` networks.
@@ -69,14 +79,19 @@ def fit_composition(sums_ms: Floats, weight_bytes: Floats, measured_ms: Floats) 
     count = len(measured_ms)
     if count < FIT_MIN:
         raise UsageError(f"a correction is fitted on at least {FIT_MIN} networks; there are {count}")
-    if count < BOTH_TERMS_MIN:
-        return Composition(float(np.median(measured_ms / sums_ms)), 0.0, count)
-    terms = np.stack([sums_ms, weight_bytes / _MEGABYTE], axis=1) / measured_ms[:, None]
-    (scale, ms_per_megabyte), _ = nnls(terms, np.ones(count))
-    return Composition(float(scale), float(ms_per_megabyte), count)
+    if count < WEIGHTS_MIN:
+        return Composition(float(np.median(measured_ms / sums_ms)), networks=count)
+    megabytes = moved_bytes / _MEGABYTE
+    if count < ALL_TERMS_MIN:
+        terms = np.stack([sums_ms, megabytes[:, 0] + megabytes[:, 1]], axis=1)
+        (scale, weights), _ = nnls(terms / measured_ms[:, None], np.ones(count))
+        return Composition(float(scale), (float(weights), float(weights), 0.0), count)
+    terms = np.concatenate([sums_ms[:, None], megabytes], axis=1)
+    (scale, convolutions, others, activations), _ = nnls(terms / measured_ms[:, None], np.ones(count))
+    return Composition(float(scale), (float(convolutions), float(others), float(activations)), count)
 
 
-def held_out(sums_ms: Floats, weight_bytes: Floats, measured_ms: Floats) -> Floats | None:
+def held_out(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -> Floats | None:
     """What each network is composed to by a fit on all others, shape (networks,); None with too few to hold one out."""
     count = len(measured_ms)
     if count <= FIT_MIN:
@@ -84,8 +99,8 @@ def held_out(sums_ms: Floats, weight_bytes: Floats, measured_ms: Floats) -> Floa
     found = np.empty(count)
     for place in range(count):
         others = np.arange(count) != place
-        fitted = fit_composition(sums_ms[others], weight_bytes[others], measured_ms[others])
-        found[place] = fitted.compose(sums_ms[place : place + 1], weight_bytes[place : place + 1])[0]
+        fitted = fit_composition(sums_ms[others], moved_bytes[others], measured_ms[others])
+        found[place] = fitted.compose(sums_ms[place : place + 1], moved_bytes[place : place + 1])[0]
     return found
 
 
@@ -93,9 +108,27 @@ def held_out(sums_ms: Floats, weight_bytes: Floats, measured_ms: Floats) -> Floa
 _LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization"})
 
 
+def bytes_moved(kernels: Sequence[Kernel]) -> tuple[int, int, int]:
+    """Bytes of each kind in ``MOVED`` that a run through these kernels reads or writes.
+
+    A weight that two kernels read counts twice; activations count where they are written and where they are read, as
+    far as their shapes are known.
+    """
+    convolutions = sum(_bytes_read(kernel) for kernel in kernels if "Conv" in kernel.op)
+    others = sum(_bytes_read(kernel) for kernel in kernels if "Conv" not in kernel.op)
+    activations = sum(
+        math.prod(shape) * np.dtype(kernel.dtype).itemsize
+        for kernel in kernels
+        for shape in (*kernel.inputs, *kernel.outputs)
+        if shape is not None
+    )
+    return convolutions, others, activations
+
+
 def weight_bytes(kernels: Sequence[Kernel]) -> int:
-    """Bytes of the constant operands that a run through these kernels reads; one that two kernels read counts twice."""
-    return sum(_bytes_read(kernel) for kernel in kernels)
+    """Bytes of the constant operands that a run through these kernels reads."""
+    convolutions, others, _ = bytes_moved(kernels)
+    return convolutions + others
 
 
 def _bytes_read(kernel: Kernel) -> int:
