@@ -7,8 +7,6 @@ on. For one network the audit says which kernels the difference comes from.
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -20,12 +18,12 @@ from ..profiler.errors import UnstableMeasurement, UsageError
 from ..profiler.kernels.cut import kernel_workloads
 from ..profiler.kernels.graph import Kernel, kernels
 from ..profiler.precision.convert import convert
-from ..profiler.protocol import KERNELS, Settings
-from ..profiler.records import Measurement
+from ..profiler.protocol import Settings
 from ..profiler.workload import Workload
 from .campaign import Planned
 from .composition import Composition, bytes_moved, fit_composition, held_out, weight_bytes
 from .kernel_shares import KernelShare, kernel_shares
+from .kernel_times import kernel_latencies, measure_kernels, network_latencies
 from .local_setting import LocalSetting
 from .space_campaign import Narrator, measure_planned
 from .validation import Accuracy, accuracy
@@ -147,9 +145,10 @@ def audit_additivity(
         parts[network.graph_hash] = kernels(network, setting.profile)
         alone.update({kernel.kernel_hash: cut for kernel, cut in kernel_workloads(network, setting.profile)})
         narrator.step(network.name)
-    _measure(made, [cut for cut in alone.values() if cut is not None], store, setting, narrator, settings)
-    latencies = _latencies(store, setting, [*made, *(cut for cut in alone.values() if cut is not None)])
-    times = {key: latencies.get(cut.graph_hash) if cut is not None else None for key, cut in alone.items()}
+    cuts = [cut for cut in alone.values() if cut is not None]
+    _measure(made, cuts, store, setting, narrator, settings)
+    latencies, alone_ms = network_latencies(store, setting, made), kernel_latencies(store, setting, cuts)
+    times = {key: alone_ms.get(cut.graph_hash) if cut is not None else None for key, cut in alone.items()}
     # The audit calls networks what whoever asks for it calls them.
     named = [replace(one, name=network.name) for one, network in zip(made, networks, strict=True)]
     found = _compare(named, parts, times, latencies)
@@ -176,7 +175,7 @@ def explain(
     with Bench.for_profile(setting.profile) as bench:
         shares = kernel_shares(network, setting.stage, settings or Settings(), bench, row.latency_ms)
     cuts = {kernel.kernel_hash: cut for kernel, cut in kernel_workloads(network, setting.profile)}
-    latencies = _latencies(store, setting, [cut for cut in cuts.values() if cut is not None])
+    latencies = kernel_latencies(store, setting, [cut for cut in cuts.values() if cut is not None])
     found = [_difference(share, cuts, latencies) for share in shares]
     return tuple(sorted(found, key=lambda one: -abs(one.inside_ms - (one.alone_ms or 0.0))))
 
@@ -203,11 +202,7 @@ def _measure(
     settings: Settings | None,
 ) -> None:
     base, name = settings or Settings(), f"additivity-{setting.profile.profile_hash[:8]}"
-    quick = replace(KERNELS, target=base.target, seed=base.seed)
-    measure_planned(
-        store, setting, f"{name}-kernels", "additivity", [Planned(cut, "kernel", cut.name) for cut in cuts], narrator,
-        "measuring kernels", settings=quick,
-    )  # fmt: skip
+    measure_kernels(cuts, store, setting, narrator, base, f"{name}-kernels")
     wanted = [
         # Networks of one round share a process, and rounds do not: priorities keep them apart.
         Planned(network, "network", network.name, priority=-1 - session, round=session)
@@ -215,25 +210,6 @@ def _measure(
         for network in networks
     ]
     measure_planned(store, setting, name, "additivity", wanted, narrator, "measuring networks", settings=base)
-
-
-def _latencies(store: Store, setting: LocalSetting, workloads: Sequence[Workload]) -> dict[str, float]:
-    """Net latency in ms by graph hash: the median of what the store has for kernels and networks."""
-    made: dict[str, list[float]] = defaultdict(list)
-    for measurement in store.measurements(
-        device_identity=setting.device.identity,
-        profile_hash=setting.profile.profile_hash,
-        graph_hashes=[workload.graph_hash for workload in workloads],
-        purposes=("kernel", "network"),
-    ):
-        made[measurement.graph_hash].append(_net_ms(measurement))
-    return {graph_hash: statistics.median(values) for graph_hash, values in made.items()}
-
-
-def _net_ms(measurement: Measurement) -> float:
-    """Below the overhead of a call a kernel cannot be told from nothing; then it takes nothing."""
-    assert measurement.latency is not None, "only usable measurements are asked for"
-    return max(0.0, measurement.latency.median_ms - (measurement.overhead_ms or 0.0))
 
 
 def _compare(
