@@ -172,6 +172,7 @@ def _profile_document(result: ModelProfile) -> dict[str, object]:
         "rejected_visits": measurement.rejected_visits,
         "conditions": dict(measurement.conditions),
         "is_emulated": result.is_emulated,
+        "drift": result.drift,
         "expected_ms": result.expected_ms,
         "paths": [
             {
@@ -202,12 +203,19 @@ def _share_document(share: KernelShare) -> dict[str, object]:
 
 
 def _print_profile(result: ModelProfile) -> None:
+    from ..costmodels.drift import DRIFT_LIMIT
+
     measurement, latency = result.measurement, result.measurement.latency
     assert latency is not None, "an attempt without a latency is raised as an error"
     click.echo(f"{result.workload.name} on {result.setting.device.description}")
     click.echo(f"with {result.setting.profile.label}")
     if result.is_emulated:
         click.echo("! this runtime has no 16-bit kernels for this CPU: it converts, and computes in 32 bits")
+    if result.drift is not None and abs(result.drift) > DRIFT_LIMIT:
+        than = "slower" if result.drift > 0 else "faster"
+        click.echo(
+            f"! this machine is {abs(result.drift):.0%} {than} than in its earlier sessions: heat, clock, or its host?"
+        )
     if result.setting.profile.runtime == "tvm" and result.setting.profile.graph_level != "tuned":
         click.echo("! TVM without tuning says nothing of what TVM can do: edgecost tune, then --runtime tvm-tuned")
     click.echo(f"\n  median  {milliseconds(latency.median_ms)}   95 % within the session: ", nl=False)

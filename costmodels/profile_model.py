@@ -32,6 +32,7 @@ from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
 from ..profiler.runtimes import CPU_PROVIDER, host_profile
 from ..profiler.tasks import Task
 from ..profiler.workload import Workload
+from .drift import canary_drift
 from .kernel_shares import KernelShare, kernel_shares
 from .local_setting import LocalSetting
 from .pipeline import PipelineRow, PipelineSteps, measure_pipeline
@@ -58,6 +59,7 @@ class ModelProfile:
         paths: the likeliest first.
         kernels: of the likeliest path; empty when the runtime's profiler gave nothing.
         pipeline: what stands around an inference; empty unless asked for.
+        drift: of the machine's speed against its earlier sessions (``drift.canary_drift``); None where it is not known.
         is_emulated: whether the runtime computes a model of 16 bits in 32, between conversions.
     """
 
@@ -67,6 +69,7 @@ class ModelProfile:
     kernels: tuple[KernelShare, ...] = ()
     pipeline: tuple[PipelineRow, ...] = ()
     is_emulated: bool = False
+    drift: float | None = None
 
     @property
     def measurement(self) -> Measurement:
@@ -143,6 +146,7 @@ def profile(
             paths=costs,
             kernels=kernel_shares(likeliest, setting.stage, settings, bench, latency.median_ms),
             pipeline=measure_pipeline(likeliest, setting.stage, settings, bench, pipeline) if pipeline else (),
+            drift=_drift(costs[0].measurement, setting, store),
             is_emulated=_is_emulated(likeliest, setting.profile),
         )
 
@@ -169,6 +173,10 @@ def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None
                 )
             )  # fmt: skip
         raise
+
+
+def _drift(measurement: Measurement, setting: LocalSetting, store: Store | None) -> float | None:
+    return None if store is None else canary_drift(store, setting, measurement.conditions, measurement.session)
 
 
 def _is_emulated(workload: Workload, profile: RuntimeProfile) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, insert, select
 
 from ..profiler.errors import UsageError
-from ..profiler.records import Latency, Measurement, Status
+from ..profiler.records import Json, Latency, Measurement, Status
 from . import schema
 from .campaigns import close_attempt
 from .codec import CODEC, decode_visits, encode_visits
@@ -61,6 +61,22 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
         for row in connection.execute(statement).mappings()
     ]
     return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
+
+
+def recent_conditions(
+    connection: Connection, device_identity: str, profile_hash: str, limit: int
+) -> list[dict[str, Json]]:
+    """Conditions of the newest measurements that have any, newest first, each with its ``session``."""
+    table, raw = schema.measurement, schema.measurement_raw
+    statement = (
+        select(table.c.session, raw.c.payload)
+        .join_from(table, raw)
+        .where(table.c.device_identity == device_identity, table.c.profile_hash == profile_hash)
+        .where(raw.c.kind == "conditions")
+        .order_by(table.c.started_at.desc())
+        .limit(limit)
+    )
+    return [{**json.loads(payload), "session": session} for session, payload in connection.execute(statement)]
 
 
 def retract(connection: Connection, measurement_id: str, author: str, reason: str) -> None:

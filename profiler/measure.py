@@ -232,6 +232,8 @@ class _Group:
 
     def _conditions(self, name: str, finished: datetime) -> dict[str, Json]:
         found: dict[str, Json] = {**self.loads.get(name, {})}
+        if self.canaries:
+            found["canary_us"] = canary_baseline(self.canaries) / 1e3
         if self.stage.read_conditions is not None:
             found |= {"before": dict(self.before), "after": dict(self.stage.read_conditions())}
         step_s = (datetime.now(timezone.utc) - finished).total_seconds()

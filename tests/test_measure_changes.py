@@ -139,7 +139,7 @@ def test_the_conditions_around_a_measurement_are_kept_with_it() -> None:
 def test_without_anybody_to_ask_the_conditions_hold_what_loading_said() -> None:
     task = conv()
     kept = measure([task])
-    assert set(kept.of(task).conditions) == {"load_ms", "first_run_ms", "compile_ms"}
+    assert set(kept.of(task).conditions) == {"canary_us", "load_ms", "first_run_ms", "compile_ms"}
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0])

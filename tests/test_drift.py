@@ -1,0 +1,53 @@
+"""A session's canary against those of earlier sessions of the same device and runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edgecost.costmodels.drift import SESSIONS_MIN, canary_drift
+from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.db import Store
+from edgecost.profiler.conclusion import conclude
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.records import Status
+from edgecost.profiler.tasks import Task
+from edgecost.profiler.workload import workload_from_model
+
+
+@pytest.fixture
+def setting() -> LocalSetting:
+    return LocalSetting.here()
+
+
+def history(store: Store, setting: LocalSetting, canaries_us: list[float | None]) -> None:
+    graph = GraphBuilder("relu")
+    workload = workload_from_model("relu", "operator", graph.model(graph.activate(graph.input((1, 4)), "relu")))
+    setting.store_in(store)
+    store.put_workload(workload)
+    for place, canary_us in enumerate(canaries_us):
+        made = conclude(
+            Task(workload, "profile"), setting.stage, [], Status.REJECTED, "", overhead=None, started_at=None,
+            session=f"session{place}", conditions={} if canary_us is None else {"canary_us": canary_us},
+        )  # fmt: skip
+        store.record(made)
+
+
+def test_a_slower_machine_is_told_by_how_much(store: Store, setting: LocalSetting) -> None:
+    history(store, setting, [3.0, 3.1, 2.9, 3.0, 9.0])
+    assert canary_drift(store, setting, {"canary_us": 3.6}, "now") == pytest.approx(0.2)
+    assert canary_drift(store, setting, {"canary_us": 2.4}, "now") == pytest.approx(-0.2)
+
+
+def test_its_own_session_and_those_without_a_canary_do_not_count(store: Store, setting: LocalSetting) -> None:
+    history(store, setting, [3.0] * SESSIONS_MIN + [None, None])
+    assert canary_drift(store, setting, {"canary_us": 3.0}, "session0") is None
+    assert canary_drift(store, setting, {"canary_us": 3.0}, "now") == 0.0
+
+
+def test_nothing_is_said_of_another_runtime_or_without_a_canary(store: Store, setting: LocalSetting) -> None:
+    history(store, setting, [3.0] * SESSIONS_MIN)
+    other = replace(setting, profile=replace(setting.profile, threads=2))
+    assert canary_drift(store, other, {"canary_us": 3.0}, "now") is None
+    assert canary_drift(store, setting, {}, "now") is None
