@@ -35,7 +35,8 @@ choice (float[4,8] x) => (float[4,8] y) {
 FAST = ("--preset", "quick", "--ci", "90%", "--max-time", "20s")
 KEYS = {
     "model", "graph_hash", "device", "profile", "profile_hash", "status", "message", "latency", "call_overhead_ms",
-    "rejected_visits", "conditions", "drift", "is_emulated", "expected_ms", "paths", "kernels", "pipeline", "schema_version",
+    "rejected_visits", "conditions", "drift", "is_emulated", "expected_ms", "paths", "kernels", "pipeline",
+    "schema_version",
 }  # fmt: skip
 
 
