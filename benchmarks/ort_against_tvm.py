@@ -136,7 +136,7 @@ def main() -> None:
     names, tuning = ["ort", "tvm"], None
     if arguments.trials:
         names.append("tvm-tuned")
-        tuning = tune(workloads, resolve(BUILT_IN["tvm-tuned"]), arguments.trials)
+        tuning = tune(workloads, resolve(BUILT_IN["tvm-tuned"], needs_records=False), arguments.trials)
     result = compare(workloads, names, PRESETS[arguments.preset], arguments.turns)
     meaning = sentence(result)
     if arguments.json:
