@@ -140,6 +140,7 @@ class ShareType(click.ParamType[float]):
     """``10%`` or ``0.1`` → 0.1."""
 
     name = "SHARE"
+    example = "10% or 0.1"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
@@ -148,7 +149,7 @@ class ShareType(click.ParamType[float]):
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
-            self.fail(f"{value!r} is no share; write it like 10% or 0.1", param, ctx)
+            self.fail(f"{value!r} is no share; write it like {self.example}", param, ctx)
         return share
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import click
 
+from .options import ShareType
 
-class PercentType(click.ParamType[float]):
+
+class PercentType(ShareType):
     """``2%`` or ``0.02`` → 0.02; more than nothing and less than all."""
 
     name = "PERCENT"
+    example = "2% or 0.02"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        try:
-            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            share = -1.0
+        share = super().convert(value, param, ctx)
         if not 0 < share < 1:
-            self.fail(f"{value!r} is no part of a whole; write it like 2% or 0.02", param, ctx)
+            self.fail(f"{value!r} is nothing or all; write it like {self.example}", param, ctx)
         return share
 
 

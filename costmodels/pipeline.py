@@ -19,9 +19,9 @@ from ..profiler.loading import LoadRefused
 from ..profiler.measure import measure_group
 from ..profiler.model_file import read_model
 from ..profiler.protocol import VISITS_MIN, Settings, runner_rules
-from ..profiler.records import Json, Measurement, Visit
+from ..profiler.records import Json, Measurement
 from ..profiler.statistics import median_interval
-from ..profiler.tasks import Stage, Task
+from ..profiler.tasks import Gathered, Stage, Task
 from ..profiler.worker import Answer, RunnerDied
 from ..profiler.workload import Workload
 
@@ -102,22 +102,11 @@ def _only_float(values: Sequence[onnx.ValueInfoProto]) -> tuple[int, ...] | None
     return concrete_shape(values[0].type)
 
 
-class _Kept:
-    def __init__(self) -> None:
-        self.by_graph: dict[str, Measurement] = {}
-
-    def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
-        """The measurement brings its visits."""
-
-    def finished(self, task: Task, measurement: Measurement) -> None:
-        self.by_graph[measurement.graph_hash] = measurement
-
-
 def _measured(workloads: Sequence[Workload], stage: Stage, settings: Settings, bench: Bench) -> dict[str, Measurement]:
-    kept = _Kept()
+    kept = Gathered()
     tasks = [Task(workload, "pipeline", is_last_attempt=True) for workload in workloads]
     measure_group(tasks, stage, settings, kept, bench)
-    return kept.by_graph
+    return {measurement.graph_hash: measurement for measurement in kept.measurements}
 
 
 def _in_fresh_runner(workload: Workload, stage: Stage, settings: Settings, bench: Bench) -> tuple[list[Answer], Answer]:

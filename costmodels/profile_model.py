@@ -28,9 +28,9 @@ from ..profiler.measure import measure_group
 from ..profiler.model_file import Shape, read_model
 from ..profiler.precision.convert import convert, emulated
 from ..profiler.protocol import Settings
-from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
+from ..profiler.records import Measurement, RuntimeProfile, Status
 from ..profiler.runtimes import CPU_PROVIDER, host_profile
-from ..profiler.tasks import Task
+from ..profiler.tasks import Gathered, Task
 from ..profiler.workload import Workload
 from .drift import canary_drift
 from .kernel_shares import KernelShare, kernel_shares
@@ -197,7 +197,7 @@ def _measure(
         open_ones = [w for w in workloads if w.graph_hash not in found or _is_worth_repeating(found[w.graph_hash])]
         if not open_ones or (attempt and left_s <= 0):
             break
-        kept = Kept()
+        kept = Gathered()
         # A group that uses up its time leaves none to try again.
         tasks = [Task(w, "profile", is_last_attempt=is_last, is_last_when_late=True) for w in open_ones]
         measure_group(tasks, stage, replace(settings, group_max_s=max(left_s, 1.0)), kept, bench)
@@ -214,19 +214,6 @@ def _measure(
 
 def _is_worth_repeating(measurement: Measurement) -> bool:
     return measurement.status is Status.REJECTED
-
-
-class Kept:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.measurements: list[Measurement] = []
-
-    def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
-        """The measurement brings its visits; nothing is kept in between."""
-
-    def finished(self, task: Task, measurement: Measurement) -> None:
-        self.measurements.append(measurement)
 
 
 def _raise_for(measurement: Measurement, path: Path, profile: RuntimeProfile) -> None:

@@ -37,6 +37,19 @@ class Listener(Protocol):
         """An attempt is over."""
 
 
+class Gathered:
+    """A listener that keeps every measurement, in the order in which they end."""
+
+    def __init__(self) -> None:
+        self.measurements: list[Measurement] = []
+
+    def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
+        """The measurement brings its visits; nothing is kept in between."""
+
+    def finished(self, task: Task, measurement: Measurement) -> None:
+        self.measurements.append(measurement)
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a measurement stands on, the same for every workload of a group.
