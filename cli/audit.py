@@ -130,7 +130,7 @@ def _print_differences(differences: tuple[KernelDifference, ...]) -> None:
         [
             one.op,
             ", ".join(one.nodes[:2]),
-            f"{one.weight_bytes / 1e6:.2f} MB",
+            "?" if one.weight_bytes is None else f"{one.weight_bytes / 1e6:.2f} MB",
             milliseconds(one.inside_ms),
             milliseconds(one.alone_ms),
             "" if one.alone_ms is None else milliseconds(one.inside_ms - one.alone_ms),

@@ -86,7 +86,11 @@ def build(
             }
         )
         return
-    click.echo(f"{len(table)} cells: " + ", ".join(f"{count} {source}" for source, count in sources.items()))
+    _print_built(table, ", ".join(f"{count} {source}" for source, count in sources.items()), files)
+
+
+def _print_built(table: Lut, sources: str, files: list[Path]) -> None:
+    click.echo(f"{len(table)} cells: {sources}")
     if table.scale_fitted_on:
         click.echo(f"factor {table.scale:.4f} from {table.scale_fitted_on} whole networks")
     else:

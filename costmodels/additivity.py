@@ -74,7 +74,7 @@ class KernelDifference:
     signature: str
     inside_ms: float
     alone_ms: float | None
-    weight_bytes: int
+    weight_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _difference(share: KernelShare, cuts: dict[str, Workload | None], latencies:
         signature=share.name if kernel is None else kernel.signature,
         inside_ms=share.latency_ms,
         alone_ms=None if cut is None else latencies.get(cut.graph_hash),
-        weight_bytes=0 if kernel is None else weight_bytes([kernel]),
+        weight_bytes=None if kernel is None else weight_bytes([kernel]),
     )
 
 

@@ -132,8 +132,9 @@ def weight_bytes(kernels: Sequence[Kernel]) -> int:
 
 
 def _bytes_read(kernel: Kernel) -> int:
+    """Of a table only what is looked up; all of it where the runtime does not tell how much that is."""
     shapes = kernel.weights
-    if kernel.op.rpartition(".")[2] in _LOOKUPS:
+    if None not in kernel.outputs and kernel.op.rpartition(".")[2] in _LOOKUPS:
         written = sum(math.prod(shape) for shape in kernel.outputs if shape is not None)
         return min(written, sum(map(math.prod, shapes))) * np.dtype(kernel.dtype).itemsize
     return sum(map(math.prod, shapes)) * np.dtype(kernel.dtype).itemsize

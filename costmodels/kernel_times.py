@@ -69,11 +69,15 @@ def _medians(store: Store, setting: LocalSetting, workloads: Sequence[Workload],
         graph_hashes=[workload.graph_hash for workload in workloads],
         purposes=(purpose,),
     ):
-        made[measurement.graph_hash].append(_net_ms(measurement))
+        net_ms = _net_ms(measurement)
+        if net_ms is not None:
+            made[measurement.graph_hash].append(net_ms)
     return {graph_hash: statistics.median(values) for graph_hash, values in made.items()}
 
 
-def _net_ms(measurement: Measurement) -> float:
-    """Less the overhead of a call; for what takes no longer than that this may be negative."""
+def _net_ms(measurement: Measurement) -> float | None:
+    """Less the overhead of a call, and so negative for what takes no longer; None where the overhead is not known."""
     assert measurement.latency is not None, "only usable measurements are asked for"
-    return measurement.latency.median_ms - (measurement.overhead_ms or 0.0)
+    if measurement.overhead_ms is None:
+        return None
+    return measurement.latency.median_ms - measurement.overhead_ms

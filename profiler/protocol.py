@@ -23,7 +23,7 @@ PROTOCOL = "edgecost-2"
 #: Sessions that are interleaved in one runner: enough for a visit's neighbours to be random, few enough to stay in
 #: memory.
 GROUP_SIZE = 32
-#: Single kernels take little memory, and starting a runner costs as much as measuring ten of them.
+#: Single kernels take little memory, so that more of them can share the start of a runner.
 KERNEL_GROUP_SIZE = 96
 #: First runs allocate, page in and settle the branch predictors; by 2 ms both small and large kernels are steady.
 WARMUP_RUNS_MIN = 3

@@ -145,3 +145,8 @@ def test_bytes_count_as_often_as_they_move_and_by_their_type() -> None:
 def test_of_a_table_only_the_rows_that_are_looked_up_are_read() -> None:
     lookup = Kernel("Gather", ((1, 16),), ((30_000, 64),), ((1, 16, 64),), (), "float32", (0,), "a")
     assert weight_bytes([lookup]) == 16 * 64 * 4
+
+
+def test_a_lookup_of_unknown_size_counts_its_whole_table() -> None:
+    lookup = Kernel("Gather", ((1, 16),), ((300, 64),), (None,), (), "float32", (0,), "a")
+    assert weight_bytes([lookup]) == 300 * 64 * 4

@@ -37,7 +37,9 @@ def sigmoid(elements: int) -> Workload:
     return workload_from_model(f"sigmoid {elements}", "kernel", graph.model(made))
 
 
-def measured(setting: LocalSetting, workload: Workload, purpose: str, median_ms: float, overhead: float) -> Measurement:
+def measured(
+    setting: LocalSetting, workload: Workload, purpose: str, median_ms: float, overhead: float | None
+) -> Measurement:
     ns = int(median_ms * 1e6)
     visits = [Visit(n, "session", (ns,) * 3, (ns,) * 3, (1, 1), 0, "", float(ns)) for n in range(6)]
     return conclude(
@@ -72,6 +74,15 @@ def test_copies_share_what_they_take_together(tmp_path: Path, setting: LocalSett
             store.record(measured(setting, workload, purpose, median_ms, 0.002))
         found = kernel_latencies(store, setting, [one])
     assert found[one.graph_hash] == pytest.approx(0.0064 / COPIES)
+
+
+def test_a_latency_whose_call_overhead_is_unknown_is_no_net_latency(tmp_path: Path, setting: LocalSetting) -> None:
+    one = sigmoid(200_000)
+    with Store(tmp_path / "x.sqlite") as store:
+        setting.store_in(store)
+        store.put_workload(one)
+        store.record(measured(setting, one, "kernel", 0.5, None))
+        assert kernel_latencies(store, setting, [one]) == {}
 
 
 def test_what_cannot_be_told_from_nothing_is_unknown_and_not_zero(tmp_path: Path, setting: LocalSetting) -> None:
