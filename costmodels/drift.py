@@ -13,7 +13,7 @@ from ..db import Store
 from ..profiler.records import Json
 from .local_setting import LocalSetting
 
-#: Of 14 sessions on a shared virtual machine 13 lay within 2 % of each other; the one beside a test run was 11 % slower.
+#: Of 14 sessions on a shared virtual machine 13 lay within 2 % of each other, and one was 11 % slower.
 DRIFT_LIMIT = 0.10
 #: With fewer earlier sessions nobody knows what is usual.
 SESSIONS_MIN = 5
