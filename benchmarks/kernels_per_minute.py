@@ -41,7 +41,7 @@ ESTIMATORS = ("edgecost", "naive mean", "naive median")
 
 @dataclass(frozen=True)
 class NaiveLoop:
-    """Mean and median in ms by graph hash, and the seconds from the first session to the last run."""
+    """Mean and median in ms by graph hash, and the seconds from importing the runtime to the last run."""
 
     mean_ms: dict[str, float]
     median_ms: dict[str, float]
@@ -49,13 +49,13 @@ class NaiveLoop:
 
 
 def naive_loop(workloads: Sequence[Workload], cpus: Sequence[int], graph_level: str) -> NaiveLoop:
-    """The naive loop, in this process and on the CPUs given; importing the runtime is not counted."""
-    import onnxruntime
-
+    """The naive loop, in this process and on the CPUs given; what this script imports is not counted."""
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
     mean_ms, median_ms = {}, {}
     begin = time.perf_counter()
+    import onnxruntime
+
     for workload in workloads:
         times = _timed(onnxruntime, complete(workload.skeleton, workload.weights), graph_level)
         mean_ms[workload.graph_hash] = statistics.fmean(times)
@@ -101,19 +101,24 @@ def in_own_process(workloads: Sequence[Workload], setting: LocalSetting) -> Naiv
         return pool.submit(naive_loop, workloads, cpus, level).result()
 
 
+def in_new_runner(workloads: Sequence[Workload], setting: LocalSetting, settings: Settings, *, seed: int) -> Sweep:
+    """edgecost's sweep with no runner started ahead, so that its time too begins with importing the runtime."""
+    with Bench.for_profile(setting.profile) as bench:
+        return sweep(workloads, setting.stage, settings, bench, seed=seed)
+
+
 def compare(
     workloads: Sequence[Workload], setting: LocalSetting, settings: Settings, careful: Settings, repeats: int, load: int
 ) -> dict[str, object]:
     """Reference, then edgecost and the naive loop in turns, then the reference again; as a document."""
     ours: list[Sweep] = []
     theirs: list[NaiveLoop] = []
-    with Bench.for_profile(setting.profile) as bench:
-        references = [sweep(workloads, setting.stage, careful, bench, seed=-1)]
-        with bursts(load):
-            for turn in range(repeats):
-                ours.append(sweep(workloads, setting.stage, settings, bench, seed=turn))
-                theirs.append(in_own_process(workloads, setting))
-        references.append(sweep(workloads, setting.stage, careful, bench, seed=-2))
+    references = [in_new_runner(workloads, setting, careful, seed=-1)]
+    with bursts(load):
+        for turn in range(repeats):
+            ours.append(in_new_runner(workloads, setting, settings, seed=turn))
+            theirs.append(in_own_process(workloads, setting))
+    references.append(in_new_runner(workloads, setting, careful, seed=-2))
     truth = {key: value for key in ours[0].measurements if (value := _reference(references, key)) is not None}
     found = {
         "edgecost": [{key: one.latency_ms(key) for key in truth} for one in ours],

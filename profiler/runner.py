@@ -85,7 +85,7 @@ def _numbers(shape, dtype, spread, pool, offset, fed=False, positive=False):
     if positive:
         flat = np.abs(flat)
     if dtype.startswith("float"):
-        return (flat * spread).astype(dtype).reshape(shape)
+        return (flat * np.float32(spread)).astype(dtype, copy=False).reshape(shape)
     if dtype in ("int8", "uint8") and not fed:
         # The lowest byte of a normal number's mantissa is uniform.
         return flat.view(np.uint32).astype(np.uint8).view(dtype).reshape(shape)
@@ -123,22 +123,28 @@ def append_weights(skeleton, weights, seed):
     for index, weight in enumerate(weights):
         # raw_data is little-endian by definition, and so is every machine that ONNX Runtime is built for.
         raw = _raw_numbers(weight["shape"], weight["dtype"], weight["spread"], pool, index * 7919)
+        length = sum(len(piece) for piece in raw)
         dims = b"".join(b"\x08" + _varint(dim) for dim in weight["shape"])
         head = dims + b"\x10" + _varint(ONNX_TYPES[weight["dtype"]]) + _field(8, weight["name"].encode())
-        head += _key(9) + _varint(len(raw))
-        parts.extend([_key(5) + _varint(len(head) + len(raw)) + head, raw])
+        head += _key(9) + _varint(length)
+        parts.extend([_key(5) + _varint(len(head) + length) + head] + raw)
     return b"".join([skeleton, _key(7), _varint(sum(len(part) for part in parts))] + parts)
 
 
 def _raw_numbers(shape, dtype, spread, pool, offset):
-    """The bytes of a weight. Large ones repeat the pool: copying is what counts, tens of megabytes a network."""
+    """The bytes of a weight in pieces. Large ones repeat the pool: copying is what counts, tens of megabytes a network.
+
+    The pieces are one object over and over, which is copied once, into the model.
+    """
     size = 1
     for dim in shape:
         size *= dim
     block = _numbers([min(size, POOL_SIZE)], dtype, spread, pool, offset)
-    length = size * block.itemsize
     raw = block.tobytes()
-    return raw if len(raw) == length else (raw * (length // len(raw) + 1))[:length]
+    if size <= POOL_SIZE:
+        return [raw]
+    whole, rest = divmod(size * block.itemsize, len(raw))
+    return [raw] * whole + [raw[:rest]]
 
 
 def _wall_clock():

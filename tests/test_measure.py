@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -156,6 +157,25 @@ def test_without_tasks_no_runner_is_started() -> None:
 def test_a_runner_that_cannot_start_is_an_error_of_the_group() -> None:
     with Bench(RunnerSupply("/no/such/interpreter"), OrtLoader()) as bench, pytest.raises(RunnerError):
         measure_group([conv()], STAGE, LOOSE, Kept(), bench)
+
+
+def test_an_interpreter_that_goes_away_half_way_leaves_every_task_rejected_with_its_visits(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+
+    def unplug(kept: Kept) -> None:
+        interpreter.unlink(missing_ok=True)
+        for pid in runners():
+            os.kill(pid, signal.SIGKILL)
+
+    kept, tasks = Kept(unplug), [conv(), conv(8)]
+    with Bench(RunnerSupply(str(interpreter)), OrtLoader()) as bench:
+        measure_group(tasks, STAGE, replace(LOOSE, visits_min=40), kept, bench)
+    ends = [kept.of(task) for task in tasks]
+    assert {end.status for end in ends} <= {Status.REJECTED, Status.CRASHED}
+    assert any(end.status is Status.REJECTED and "could not be started again" in end.message for end in ends)
+    assert all(end.visits for end in ends)
 
 
 HUGE = np.array([1 << 17, 1 << 17], np.int64)

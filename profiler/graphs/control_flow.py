@@ -101,7 +101,7 @@ def paths(
             there are more than ``PATHS_MAX`` ways; or ``scratch`` is missing.
     """
     kinds = control_flow(workload)
-    _check_stated(kinds, probabilities, trips)
+    check_stated(kinds, probabilities, trips)
     if not kinds:
         return (Path("", 1.0, workload),)
     if workload.path and scratch is None:
@@ -119,6 +119,26 @@ def paths(
 def control_flow(workload: Workload) -> dict[str, str]:
     """The If and Loop nodes of a workload by the names that ``paths`` knows them by; the values are their operators."""
     return _name_control_flow(_load(workload, external=False).graph)
+
+
+def check_stated(kinds: Mapping[str, str], probabilities: Mapping[str, float], trips: Mapping[str, int]) -> None:
+    """Refuse what is stated about nodes that are not among ``kinds``, as ``control_flow`` gives them, or out of range.
+
+    Raises:
+        UsageError: it names the statement.
+    """
+    for option, op, stated in (("branch", "If", probabilities), ("trips", "Loop", trips)):
+        known = [name for name, kind in kinds.items() if kind == op]
+        for name in stated:
+            if name not in known:
+                there = f"those there are: {', '.join(known)}" if known else f"it has no {op} at all"
+                raise UsageError(f"the graph has no {op} named {name!r}", remedy=f"--{option}: {there}")
+    for name, probability in probabilities.items():
+        if not 0.0 <= probability <= 1.0:
+            raise UsageError(f"--branch {name}={probability:g}: a probability lies between 0 and 1")
+    for name, count in trips.items():
+        if count < 0:
+            raise UsageError(f"--trips {name}={count}: a loop cannot make fewer trips than none")
 
 
 class _Expansion:
@@ -298,21 +318,6 @@ def _name_control_flow(graph: onnx.GraphProto) -> dict[str, str]:
     for full, node in found:
         node.name = fresh_name(node.name if names[node.name] == 1 and node.name else full, taken)
     return {node.name: node.op_type for _, node in found}
-
-
-def _check_stated(kinds: Mapping[str, str], probabilities: Mapping[str, float], trips: Mapping[str, int]) -> None:
-    for option, op, stated in (("branch", "If", probabilities), ("trips", "Loop", trips)):
-        known = [name for name, kind in kinds.items() if kind == op]
-        for name in stated:
-            if name not in known:
-                there = f"those there are: {', '.join(known)}" if known else f"it has no {op} at all"
-                raise UsageError(f"the graph has no {op} named {name!r}", remedy=f"--{option}: {there}")
-    for name, probability in probabilities.items():
-        if not 0.0 <= probability <= 1.0:
-            raise UsageError(f"--branch {name}={probability:g}: a probability lies between 0 and 1")
-    for name, count in trips.items():
-        if count < 0:
-            raise UsageError(f"--trips {name}={count}: a loop cannot make fewer trips than none")
 
 
 def _path(workload: Workload, state: _State, held: list[TensorProto], place: int, scratch: FilePath | None) -> Path:
