@@ -11,13 +11,14 @@ import click
 from ..profiler.errors import UsageError
 from .options import INPUT_FILE, db_option, json_option, runtime_options, shape_option
 from .output import Talk, milliseconds, percent, print_json, print_table
-from .profiles import precision_option
+from .profiles import Shapes, control_flow_options, precision_option
 
 if TYPE_CHECKING:
-    from ..costmodels.additivity import AdditivityAudit, KernelDifference
+    from ..costmodels.additivity import AdditivityAudit, ExpectedAudit, KernelDifference
+    from ..costmodels.control_flow import ControlFlow
+    from ..costmodels.local_setting import LocalSetting
+    from ..db import Store
     from ..profiler.workload import Workload
-
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 #: Kernels that the table of differences shows; --json holds them all.
 _SHOWN = 15
@@ -37,6 +38,7 @@ def audit() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks.")
 @runtime_options
 @precision_option
+@control_flow_options
 @db_option
 @json_option
 def additivity(
@@ -49,15 +51,18 @@ def additivity(
     runtime_name: str,
     threads: int | None,
     precision: str | None,
+    branches: tuple[tuple[str, float], ...],
+    trips: tuple[tuple[str, int], ...],
     db_url: str | None,
     as_json: bool,
 ) -> None:
     """Measure networks and each of their kernels alone, and compare.
 
     MODELS are ONNX files. With four networks or more a correction is fitted and judged on networks that it has not
-    seen. With one, the table says which kernels the difference comes from.
+    seen. With one, the table says which kernels the difference comes from. Each way through a MODEL's control flow is
+    a row; --branch and --trips go to the MODELS that have the node.
     """
-    from ..costmodels.additivity import audit_additivity, explain
+    from ..costmodels.control_flow import ControlFlow
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
     from ..db import Store
@@ -65,23 +70,32 @@ def additivity(
     if not (models or space_names or reference):
         raise UsageError("nothing to audit", remedy="give a MODEL.onnx, --space NAME or --reference")
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url, precision))
+    flow = ControlFlow(dict(branches), dict(trips))
     with (
         tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
         Store(db_url) as store,
         Talk(quiet=as_json) as talk,
     ):
         wanted = [*_files(models, shapes, Path(scratch)), *_networks(space_names, networks, seed, reference)]
-        found = audit_additivity(wanted, store, setting, talk)
-        measured = [one for one in wanted if one.name == found.networks[0].name]
-        differences = explain(measured[0], found, store, setting) if len(found.networks) == 1 else ()
+        found, differences = _audited(wanted, store, setting, talk, flow)
     if as_json:
         print_json({"profile": setting.profile.label, **found.document(), "differences": _documents(differences)})
         return
     click.echo(f"{setting.device.description}, {setting.profile.label}\n")
-    _print_networks(found)
-    if differences:
-        _print_differences(differences)
-    _print_correction(found)
+    _print_audit(found, differences)
+
+
+def _audited(
+    wanted: list[Workload], store: Store, setting: LocalSetting, talk: Talk, flow: ControlFlow
+) -> tuple[AdditivityAudit, tuple[KernelDifference, ...]]:
+    """The audit, and where the difference comes from when one network was measured on one way."""
+    from ..costmodels.additivity import audit_additivity, explain
+
+    found = audit_additivity(wanted, store, setting, talk, control_flow=flow)
+    if len(found.networks) > 1:
+        return found, ()
+    measured = [one for one in wanted if one.name == found.networks[0].model]
+    return found, explain(measured[0], found, store, setting, control_flow=flow)
 
 
 def _files(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Workload]:
@@ -107,22 +121,56 @@ def _networks(space_names: tuple[str, ...], count: int, seed: int, reference: bo
     return found
 
 
+def _print_audit(found: AdditivityAudit, differences: tuple[KernelDifference, ...]) -> None:
+    _print_networks(found)
+    if found.expected:
+        _print_expected(found.expected)
+    if differences:
+        _print_differences(differences)
+    _print_correction(found)
+
+
 def _print_networks(found: AdditivityAudit) -> None:
+    # Where every model has one way, a column of 100 % says nothing.
+    shares = [[percent(one.probability)] if found.expected else [] for one in found.networks]
     rows = [
         [
             one.name,
+            *share,
             f"{one.kernels}" + (f" ({one.missing} not measured)" if one.missing else ""),
             f"{one.weight_bytes / 1e6:.1f} MB",
             milliseconds(one.latency_ms),
             milliseconds(one.sum_ms),
             f"{one.sum_error:+.1%}",
             milliseconds(one.composed_ms),
-            "" if one.composed_error is None else f"{one.composed_error:+.1%}",
+            _signed(one.composed_error),
         ]
-        for one in found.networks
+        for one, share in zip(found.networks, shares, strict=True)
     ]
-    columns = ["network", "kernels", "weights", "end to end", "Σ kernels", "", "corrected", ""]
+    probability = ["probability"] if found.expected else []
+    columns = ["network", *probability, "kernels", "weights", "end to end", "Σ kernels", "", "corrected", ""]
     print_table(f"{found.distinct_kernels} distinct kernels, each measured alone", columns, rows, left=1)
+
+
+def _print_expected(expected: tuple[ExpectedAudit, ...]) -> None:
+    rows = [
+        [
+            one.model,
+            f"{one.ways}" + (f" ({one.missing} kernels not measured)" if one.missing else ""),
+            milliseconds(one.latency_ms),
+            milliseconds(one.sum_ms),
+            _signed(one.sum_error),
+            milliseconds(one.composed_ms),
+            _signed(one.composed_error),
+        ]
+        for one in expected
+    ]
+    columns = ["network", "ways", "end to end", "Σ kernels", "", "corrected", ""]
+    print_table("Expected: the mean of the ways by their probabilities", columns, rows, left=1)
+
+
+def _signed(error: float | None) -> str:
+    return "" if error is None else f"{error:+.1%}"
 
 
 def _print_differences(differences: tuple[KernelDifference, ...]) -> None:
@@ -145,6 +193,8 @@ def _print_correction(found: AdditivityAudit) -> None:
     composition = found.composition
     if found.composed is None:
         click.echo("Too few networks for a correction: four are needed to hold one out.")
+        if found.expected:
+            click.echo("The ways of one network are held out together: they share most of their kernels.")
         return
     told = [f"{name} at {speed:.0f} GB/s" for name, speed in composition.bandwidths_gb_s.items() if speed]
     terms = " + ".join([f"{composition.scale:.3f} × Σ kernels", *told])

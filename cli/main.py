@@ -20,6 +20,7 @@ from . import (
     compare,
     completion,
     doctor,
+    kernels,
     luts,
     models,
     profiles,
@@ -49,7 +50,7 @@ def cli() -> None:
 for command in (
     quickstart.quickstart,
     profiles.profile,
-    profiles.kernels,
+    kernels.kernels,
     compare.compare,
     audit.audit,
     runtimes.runtime,

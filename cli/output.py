@@ -70,6 +70,12 @@ def interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{milliseconds(low)} … {milliseconds(high)}"
 
 
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more."""
+    more = f" +{len(names) - most}" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 class Talk:
     """Stages, steps and notes on standard error: bars on a terminal, a line per stage elsewhere, nothing when quiet."""
 

@@ -1,8 +1,7 @@
-"""``edgecost profile`` and ``kernels``: measure a model end to end and by kernel, or see what it becomes."""
+"""``edgecost profile``: measure a model end to end and by kernel; and the options that are about one model."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,14 +11,13 @@ import click
 
 from ..profiler.errors import UnstableMeasurement
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
-from .output import Talk, interval, milliseconds, percent, print_json, print_table
+from .output import Talk, few, interval, milliseconds, percent, print_json, print_table
 from .parameters import FrameType, PercentType, ProbabilityType, TripsType
 
 if TYPE_CHECKING:
     from ..costmodels.kernel_shares import KernelShare
     from ..costmodels.pipeline import PipelineRow
     from ..costmodels.profile_model import ModelProfile
-    from ..profiler.kernels.graph import Kernel
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
@@ -115,9 +113,9 @@ def profile(
     as_json: bool,
 ) -> None:
     """Measure MODEL (an ONNX file) on this machine: end to end, and the share of each kernel."""
+    from ..costmodels.control_flow import ControlFlow
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.pipeline import PipelineSteps
-    from ..costmodels.profile_model import ControlFlow
     from ..costmodels.profile_model import profile as measure
     from ..db import Store
     from ..profiler.protocol import preset
@@ -242,17 +240,11 @@ def _print_profile(result: ModelProfile) -> None:
 def _share_row(share: KernelShare) -> list[str]:
     return [
         share.op,
-        _few(share.nodes) or share.name,
+        few(share.nodes) or share.name,
         " ".join("×".join(map(str, shape)) for shape in share.outputs),
         percent(share.share),
         milliseconds(share.latency_ms),
     ]
-
-
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    """The first names, and how many more."""
-    more = f" +{len(names) - most}" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _print_paths(result: ModelProfile) -> None:
@@ -283,73 +275,3 @@ def _print_pipeline(pipeline: tuple[PipelineRow, ...]) -> None:
         for row in pipeline
     ]
     print_table("Around the inference", ["step", "median", "95 %", "runs", "note"], rows, left=1)
-
-
-@click.command(epilog="Example:  edgecost kernels model.onnx --runtime tvm")
-@click.argument("model", type=INPUT_FILE)
-@shape_option
-@runtime_options
-@precision_option
-@db_option
-@json_option
-def kernels(
-    model: Path,
-    shapes: Shapes,
-    runtime_name: str,
-    threads: int | None,
-    precision: str | None,
-    db_url: str | None,
-    as_json: bool,
-) -> None:
-    """The kernels that MODEL becomes in a runtime, with the ONNX nodes each came from. Nothing is run."""
-    from ..costmodels.named_runtimes import chosen_profile
-    from ..profiler.kernels.by_runtime import runtime_kernels
-    from ..profiler.kernels.nodes import node_names
-    from ..profiler.model_file import read_model
-    from ..profiler.precision.convert import convert
-
-    runtime = chosen_profile(runtime_name, threads, db_url, precision)
-    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
-        workload = convert(read_model(model, dict(shapes), Path(scratch)), runtime.precision)
-        graph, names = runtime_kernels(workload, runtime), node_names(workload)
-    if as_json:
-        print_json(
-            {
-                "model": str(model),
-                "graph_hash": workload.graph_hash,
-                "profile": runtime.label,
-                "kernels": [_kernel_document(kernel, names) for kernel in graph.kernels],
-                "folded_nodes": [names[node] for node in graph.folded],
-            }
-        )
-        return
-    rows = [
-        [kernel.op, _few(tuple(names[node] for node in kernel.nodes)), *_in_and_out(kernel), kernel.kernel_hash[:10]]
-        for kernel in graph.kernels
-    ]
-    distinct = len({kernel.kernel_hash for kernel in graph.kernels})
-    click.echo(f"{model.name} in {runtime.label}")
-    title = f"{len(rows)} kernels, {distinct} distinct, in order of execution"
-    print_table(title, ["kernel", "ONNX nodes", "input", "output", "hash"], rows, left=5)
-    click.echo(f"{len(graph.folded)} of {len(names)} ONNX nodes cost nothing when the model runs.")
-
-
-def _kernel_document(kernel: Kernel, names: tuple[str, ...]) -> dict[str, object]:
-    return {
-        "op": kernel.op,
-        "name": kernel.name,
-        "signature": kernel.signature,
-        "kernel_hash": kernel.kernel_hash,
-        "inputs": kernel.inputs,
-        "weights": kernel.weights,
-        "outputs": kernel.outputs,
-        "attributes": kernel.attribute,
-        "dtype": kernel.dtype,
-        "nodes": [names[node] for node in kernel.nodes],
-    }
-
-
-def _in_and_out(kernel: Kernel) -> list[str]:
-    """First input and first output, for a table."""
-    shapes = [shapes[0] if shapes else None for shapes in (kernel.inputs, kernel.outputs)]
-    return ["×".join(map(str, shape)) if shape is not None else "?" for shape in shapes]

@@ -91,14 +91,22 @@ def fit_composition(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -
     return Composition(float(scale), (float(convolutions), float(others), float(activations)), count)
 
 
-def held_out(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -> Floats | None:
-    """What each network is composed to by a fit on all others, shape (networks,); None with too few to hold one out."""
+def held_out(
+    sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats, kin: Sequence[int] | None = None
+) -> Floats | None:
+    """What each network is composed to by a fit on all others, shape (networks,); None with too few to hold one out.
+
+    Args:
+        kin: per network, which family it is of. Families are held out together, since ways through one model share most
+            of their kernels and would tell of each other. None: each is a family of its own.
+    """
     count = len(measured_ms)
-    if count <= FIT_MIN:
+    families = np.arange(count) if kin is None else np.asarray(kin, np.int64)
+    if count <= FIT_MIN or any(np.count_nonzero(families != one) < FIT_MIN for one in families):
         return None
     found = np.empty(count)
     for place in range(count):
-        others = np.arange(count) != place
+        others = families != families[place]
         fitted = fit_composition(sums_ms[others], moved_bytes[others], measured_ms[others])
         found[place] = fitted.compose(sums_ms[place : place + 1], moved_bytes[place : place + 1])[0]
     return found

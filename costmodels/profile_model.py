@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..db import Store
@@ -20,7 +20,6 @@ from ..profiler.errors import (
     UnsupportedOperator,
     UnsupportedPrecision,
 )
-from ..profiler.graphs.control_flow import paths
 from ..profiler.kernels.by_runtime import refusal_error
 from ..profiler.kernels.graph import kernels
 from ..profiler.loading import LoadRefused
@@ -32,6 +31,7 @@ from ..profiler.records import Measurement, RuntimeProfile, Status
 from ..profiler.runtimes import CPU_PROVIDER, host_profile
 from ..profiler.tasks import Gathered, Task
 from ..profiler.workload import Workload
+from .control_flow import ControlFlow
 from .drift import canary_drift
 from .kernel_shares import KernelShare, kernel_shares
 from .local_setting import LocalSetting
@@ -88,14 +88,6 @@ class ModelProfile:
         return total
 
 
-@dataclass(frozen=True)
-class ControlFlow:
-    """What a graph does not say: how often a branch is taken, and how often a loop runs, by the node's name."""
-
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-    trips: Mapping[str, int] = field(default_factory=dict)
-
-
 def profile(
     model: str | os.PathLike[str],
     *,
@@ -130,7 +122,7 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch, Bench.for_profile(setting.profile) as bench:
         written = read_model(Path(model), shapes, Path(scratch))
         workload = _in_precision(written, setting, store)
-        ways = paths(workload, flow.probabilities, flow.trips, Path(scratch))
+        ways = flow.ways(workload, Path(scratch))
         made = _measure([way.workload for way in ways], setting, settings, store, bench)
         costs = tuple(
             PathCost(way.label, way.probability, way.workload, measurement)

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edgecost.costmodels.additivity import NETWORK_SESSIONS, AdditivityAudit, _compare, audit_additivity, explain
+from edgecost.costmodels.additivity import (
+    NETWORK_SESSIONS,
+    AdditivityAudit,
+    _compare,
+    _Way,
+    audit_additivity,
+    explain,
+)
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
@@ -143,10 +150,10 @@ def kernel(index: int, weights: int = 1000) -> Kernel:
 def compared(
     rows: dict[str, tuple[tuple[Kernel, ...], float | None]], times: dict[str, float | None]
 ) -> AdditivityAudit:
-    networks = [workload(name) for name in rows]
+    ways = [_Way(name, name, place, 1.0, workload(name)) for place, name in enumerate(rows)]
     parts = {name: made for name, (made, _) in rows.items()}
     latencies = {name: latency for name, (_, latency) in rows.items() if latency is not None}
-    return _compare(networks, parts, times, latencies)
+    return _compare(ways, parts, times, latencies)
 
 
 def test_a_network_with_a_kernel_missing_is_a_lower_bound_and_out_of_the_fit() -> None:
@@ -181,9 +188,9 @@ def test_a_network_that_cannot_be_told_from_an_empty_call_has_no_row() -> None:
 def test_two_networks_of_one_name_keep_their_own_corrections() -> None:
     many = [kernel(n) for n in range(4)]
     times: dict[str, float | None] = {one.kernel_hash: float(1 + place) for place, one in enumerate(many)}
-    networks = [replace(workload(f"net{n}"), name="model") for n in range(4)]
+    ways = [_Way("model", "model", n, 1.0, workload(f"net{n}")) for n in range(4)]
     parts = {f"net{n}": (many[n],) for n in range(4)}
-    found = _compare(networks, parts, times, {f"net{n}": 2.0 * (1 + n) for n in range(4)})
+    found = _compare(ways, parts, times, {f"net{n}": 2.0 * (1 + n) for n in range(4)})
     assert [one.composed_ms for one in found.networks] == pytest.approx([2.0, 4.0, 6.0, 8.0])
 
 

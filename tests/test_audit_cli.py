@@ -95,7 +95,7 @@ def test_networks_of_a_space_get_a_correction_and_nothing_is_measured_twice(meas
     assert code == 0
     assert set(document) == {
         "schema_version", "profile", "networks", "distinct_kernels", "composition", "plain_sum", "composed_held_out",
-        "differences",
+        "expected", "differences",
     }  # fmt: skip
     assert len(document["networks"]) == 4
     assert document["composition"]["networks"] == 4

@@ -150,3 +150,17 @@ def test_of_a_table_only_the_rows_that_are_looked_up_are_read() -> None:
 def test_a_lookup_of_unknown_size_counts_its_whole_table() -> None:
     lookup = Kernel("Gather", ((1, 16),), ((300, 64),), (None,), (), "float32", (0,), "a")
     assert weight_bytes([lookup]) == 300 * 64 * 4
+
+
+def test_the_ways_of_one_model_are_held_out_together() -> None:
+    sums, moved = np.arange(1.0, 9.0), np.ones((8, 3))
+    kin = [0, 0, 1, 1, 2, 2, 3, 3]
+    before = held_out(sums, moved, sums, kin)
+    after = held_out(sums, moved, sums * np.array([1, 5, 1, 1, 1, 1, 1, 1]), kin)
+    assert before is not None
+    assert after is not None
+    # What the second is measured at touches neither itself nor its sibling.
+    np.testing.assert_array_equal(before[:2], after[:2])
+    assert not np.array_equal(before[2:], after[2:])
+    # Without one model's six ways two networks are left, on which nothing can be fitted.
+    assert held_out(sums, moved, sums, [0, 0, 0, 0, 0, 0, 1, 2]) is None

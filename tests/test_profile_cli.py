@@ -197,7 +197,7 @@ def test_the_kernels_are_listed_without_running_with_the_nodes_of_each(tmp_path:
     code, out, _ = run(capsys, "kernels", model, "--runtime", "ort-basic", "--json")
     assert code == 0
     document = json.loads(out)
-    assert set(document) == {"schema_version", "model", "graph_hash", "profile", "kernels", "folded_nodes"}
+    assert set(document) == {"schema_version", "model", "graph_hash", "profile", "kernels", "folded_nodes", "paths"}
     listed = [node for kernel in document["kernels"] for node in kernel["nodes"]] + document["folded_nodes"]
     assert set(listed) == {"convolution", "gate", "pool", "flatten", "classifier"}
     assert set(document["kernels"][0]) == {

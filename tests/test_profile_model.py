@@ -13,9 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.costmodels.campaign import Planned, plan, run_campaign
+from edgecost.costmodels.control_flow import ControlFlow
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.named_runtimes import chosen_profile
-from edgecost.costmodels.profile_model import ControlFlow, ModelProfile, PathCost, profile
+from edgecost.costmodels.profile_model import ModelProfile, PathCost, profile
 from edgecost.db import Store
 from edgecost.profiler.conclusion import conclude
 from edgecost.profiler.errors import (
