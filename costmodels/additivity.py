@@ -24,7 +24,7 @@ from ..profiler.precision.convert import convert
 from ..profiler.protocol import Settings
 from ..profiler.workload import Workload
 from .campaign import Planned
-from .composition import Composition, bytes_moved, fit_composition, held_out, weight_bytes
+from .composition import MOVED, Composition, bytes_moved, fit_composition, held_out, weight_bytes
 from .control_flow import ControlFlow
 from .kernel_shares import KernelShare, kernel_shares
 from .kernel_times import kernel_latencies, measure_kernels, network_latencies
@@ -56,14 +56,11 @@ class NetworkAudit:
     probability: float
     kernels: int
     missing: int
-    moved_bytes: tuple[int, int, int]
+    weight_bytes: int
+    moved_bytes: tuple[int, int]
     latency_ms: float
     sum_ms: float
     composed_ms: float | None
-
-    @property
-    def weight_bytes(self) -> int:
-        return self.moved_bytes[0] + self.moved_bytes[1]
 
     @property
     def sum_error(self) -> float:
@@ -133,7 +130,6 @@ class AdditivityAudit:
             "networks": [
                 {
                     **asdict(one),
-                    "weight_bytes": one.weight_bytes,
                     "sum_error": one.sum_error,
                     "composed_error": one.composed_error,
                 }
@@ -239,7 +235,7 @@ def _audit(
     _measure(workloads, cuts, store, setting, narrator, settings)
     latencies, alone_ms = network_latencies(store, setting, workloads), kernel_latencies(store, setting, cuts)
     times = {key: alone_ms.get(cut.graph_hash) if cut is not None else None for key, cut in alone.items()}
-    return _compare(ways, parts, times, latencies)
+    return _compare(ways, parts, times, latencies, setting.core_cache_bytes)
 
 
 def explain(
@@ -311,10 +307,11 @@ def _compare(
     parts: dict[str, tuple[Kernel, ...]],
     times: dict[str, float | None],
     latencies: dict[str, float],
+    core_cache_bytes: int | None = None,
 ) -> AdditivityAudit:
     # Of a network that takes no longer than an empty call nothing can be said.
     rows = {
-        place: _row(way, parts[way.workload.graph_hash], times, latencies[way.workload.graph_hash])
+        place: _row(way, parts[way.workload.graph_hash], times, latencies[way.workload.graph_hash], core_cache_bytes)
         for place, way in enumerate(ways)
         if latencies.get(way.workload.graph_hash)
     }
@@ -323,7 +320,7 @@ def _compare(
     sums, measured = (
         np.array([float(getattr(rows[place], name)) for place in complete]) for name in ("sum_ms", "latency_ms")
     )
-    moved = np.array([rows[place].moved_bytes for place in complete], np.float64).reshape(len(complete), 3)
+    moved = np.array([rows[place].moved_bytes for place in complete], np.float64).reshape(len(complete), len(MOVED))
     composed = held_out(sums, moved, measured, [ways[place].network for place in complete])
     if composed is not None:
         for place, value in zip(complete, composed, strict=True):
@@ -338,7 +335,13 @@ def _compare(
     )
 
 
-def _row(way: _Way, parts: Sequence[Kernel], times: Mapping[str, float | None], latency_ms: float) -> NetworkAudit:
+def _row(
+    way: _Way,
+    parts: Sequence[Kernel],
+    times: Mapping[str, float | None],
+    latency_ms: float,
+    core_cache_bytes: int | None,
+) -> NetworkAudit:
     made = [times[kernel.kernel_hash] for kernel in parts]
     known = [value for value in made if value is not None]
     return NetworkAudit(
@@ -347,7 +350,8 @@ def _row(way: _Way, parts: Sequence[Kernel], times: Mapping[str, float | None], 
         probability=way.probability,
         kernels=len(made),
         missing=len(made) - len(known),
-        moved_bytes=bytes_moved(parts),
+        weight_bytes=weight_bytes(parts),
+        moved_bytes=bytes_moved(parts, core_cache_bytes),
         latency_ms=latency_ms,
         sum_ms=sum(known),
         composed_ms=None,

@@ -6,32 +6,45 @@ own speed, whatever is measured. A lower clock, heat or another host moves it, a
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
+
+import numpy as np
 
 from ..db import Store
 from ..profiler.records import Json
-from .local_setting import LocalSetting
 
 #: Of 14 sessions on a shared virtual machine 13 lay within 2 % of each other, and one was 11 % slower.
 DRIFT_LIMIT = 0.10
 #: With fewer earlier sessions nobody knows what is usual.
 SESSIONS_MIN = 5
-#: Newest measurements that are looked at: a few hundred sessions at most.
-_HISTORY = 500
+#: Newest sessions that are looked at: a machine that stays slower is soon judged by what it has become.
+_HISTORY = 40
+#: The quiet level of a device over its sessions: a quarter of them undisturbed is enough to know it.
+_QUIET_PERCENTILE = 25
 
 
-def canary_drift(store: Store, setting: LocalSetting, conditions: Mapping[str, Json], session: str) -> float | None:
+def canary_drift(
+    store: Store, device_identity: str, profile_hash: str, conditions: Mapping[str, Json], session: str
+) -> float | None:
     """This session's canary over the median of earlier ones, less 1: 0.2 is a machine that is 20 % slower than usual.
 
     None where the session has no canary, or too few others have.
     """
     now = conditions.get("canary_us")
-    earlier: dict[str, float] = {}
-    for one in store.recent_conditions(setting.device.identity, setting.profile.profile_hash, _HISTORY):
-        canary = one.get("canary_us")
-        if one["session"] != session and isinstance(canary, int | float):
-            earlier.setdefault(str(one["session"]), float(canary))
+    earlier = _canaries_us(store, device_identity, profile_hash, session)
     if not isinstance(now, int | float) or len(earlier) < SESSIONS_MIN:
         return None
-    return now / statistics.median(earlier.values()) - 1.0
+    return now / float(np.median(earlier)) - 1.0
+
+
+def quiet_canary_ns(store: Store, device_identity: str, profile_hash: str) -> float | None:
+    """What the canary takes on this device when nothing else runs; None where too few sessions tell."""
+    earlier = _canaries_us(store, device_identity, profile_hash)
+    return float(np.percentile(earlier, _QUIET_PERCENTILE)) * 1e3 if len(earlier) >= SESSIONS_MIN else None
+
+
+def _canaries_us(store: Store, device_identity: str, profile_hash: str, session: str = "") -> list[float]:
+    """Of earlier sessions, one each, newest first; without ``session``."""
+    found = store.session_conditions(device_identity, profile_hash, _HISTORY)
+    known = [one.get("canary_us") for one in found if one["session"] != session]
+    return [float(value) for value in known if isinstance(value, int | float)]

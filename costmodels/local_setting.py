@@ -12,6 +12,7 @@ from ..profiler.records import Device, Environment, RuntimeProfile
 from ..profiler.runtimes import host_profile, timing_cpus
 from ..profiler.tasks import Stage
 from ..profiler.tvm.client import is_remote
+from .drift import quiet_canary_ns
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,20 @@ class LocalSetting:
         environment = Environment({"rpc_key": key, "rpc_tracker": tracker, "target": options["mcpu"]})
         return cls(facts, device, profile, Stage(profile, environment, device.identity))
 
+    @property
+    def core_cache_bytes(self) -> int | None:
+        """Of the device's second-level cache; None where it does not tell."""
+        return None if is_remote(self.profile) else self.facts.core_cache_bytes
+
     def stage_now(self, store: Store | None) -> Stage:
-        """The stage with the environment as it is at this moment, known to the store if there is one."""
-        if is_remote(self.profile):
-            return self.stage
-        environment = _environment_now(self.profile, self.stage.cpus)
-        if store is not None:
-            store.put_environment(environment)
-        return replace(self.stage, environment=environment)
+        """The stage as it is at this moment: environment and, where a store knows it, how fast the machine can be."""
+        stage = self.stage
+        if not is_remote(self.profile):
+            stage = replace(stage, environment=_environment_now(self.profile, stage.cpus))
+        if store is None:
+            return stage
+        store.put_environment(stage.environment)
+        return replace(stage, quiet_canary_ns=quiet_canary_ns(store, stage.device_identity, self.profile.profile_hash))
 
     def store_in(self, store: Store) -> None:
         """Make the device, profile and environment known to the store."""

@@ -168,7 +168,13 @@ def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None
 
 
 def _drift(measurement: Measurement, setting: LocalSetting, store: Store | None) -> float | None:
-    return None if store is None else canary_drift(store, setting, measurement.conditions, measurement.session)
+    return (
+        None
+        if store is None
+        else canary_drift(
+            store, setting.device.identity, setting.profile.profile_hash, measurement.conditions, measurement.session
+        )
+    )
 
 
 def _is_emulated(workload: Workload, profile: RuntimeProfile) -> bool:
@@ -182,7 +188,7 @@ def _measure(
 ) -> list[Measurement]:
     """One measurement of each workload; a rejected attempt is repeated while there is time."""
     found: dict[str, Measurement] = {}
-    stage, begin = setting.stage, time.monotonic()
+    begin = time.monotonic()
     for attempt in range(ATTEMPTS):
         left_s = settings.group_max_s - (time.monotonic() - begin)
         is_last = attempt == ATTEMPTS - 1 or left_s < settings.group_max_s / 2
@@ -192,6 +198,8 @@ def _measure(
         kept = Gathered()
         # A group that uses up its time leaves none to try again.
         tasks = [Task(w, "profile", is_last_attempt=is_last, is_last_when_late=True) for w in open_ones]
+        # The machine may have changed; then only a new stage gets a measurement that is not rejected for it.
+        stage = setting.stage_now(store)
         measure_group(tasks, stage, replace(settings, group_max_s=max(left_s, 1.0)), kept, bench)
         found |= {measurement.graph_hash: measurement for measurement in kept.measurements}
         if store is not None:
@@ -199,8 +207,6 @@ def _measure(
                 store.put_workload(task.workload)
             for measurement in kept.measurements:
                 store.record(measurement)
-        # The machine may have changed; then only a new stage gets a measurement that is not rejected for it.
-        stage = setting.stage_now(store)
     return [found[workload.graph_hash] for workload in workloads]
 
 

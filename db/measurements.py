@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, insert, select
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, func, insert, select
 
 from ..profiler.errors import UsageError
 from ..profiler.records import Json, Latency, Measurement, Status
@@ -63,18 +63,31 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
     return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
 
 
-def recent_conditions(
+def session_conditions(
     connection: Connection, device_identity: str, profile_hash: str, limit: int
 ) -> list[dict[str, Json]]:
-    """Conditions of the newest measurements that have any, newest first, each with its ``session``."""
+    """Conditions of the newest ``limit`` sessions that have any, newest first, each with its ``session``.
+
+    Of a session with many measurements one speaks for all.
+    """
     table, raw = schema.measurement, schema.measurement_raw
-    statement = (
-        select(table.c.session, raw.c.payload)
+    newest = func.max(table.c.started_at).label("newest")
+    chosen = (
+        select(func.min(table.c.measurement_id).label("measurement_id"), newest)
         .join_from(table, raw)
         .where(table.c.device_identity == device_identity, table.c.profile_hash == profile_hash)
         .where(raw.c.kind == "conditions")
-        .order_by(table.c.started_at.desc())
+        .group_by(table.c.session)
+        .order_by(newest.desc())
         .limit(limit)
+        .subquery()
+    )
+    statement = (
+        select(table.c.session, raw.c.payload)
+        .join_from(chosen, table, chosen.c.measurement_id == table.c.measurement_id)
+        .join(raw, raw.c.measurement_id == table.c.measurement_id)
+        .where(raw.c.kind == "conditions")
+        .order_by(chosen.c.newest.desc())
     )
     return [{**json.loads(payload), "session": session} for session, payload in connection.execute(statement)]
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from ..profiler.records import Device, Environment, Json, RuntimeProfile
 from ..profiler.runtimes import allowed_cpus
 
+#: How the kernel writes the size of a cache.
+_CACHE_UNITS = {"K": 1 << 10, "M": 1 << 20}
+
 
 @dataclass(frozen=True)
 class HostFacts:
@@ -25,6 +28,7 @@ class HostFacts:
         cpu_model: the board's name where it has a device tree, else the processor's.
         architecture, cpus_allowed, kernel: as this process finds them, recorded machine or not.
         hypervisor: its vendor in a virtual machine; None elsewhere, and where the processor does not tell.
+        core_cache_bytes: the second-level cache, the last one that a core has to itself or to few.
     """
 
     cpu_model: str | None
@@ -37,6 +41,7 @@ class HostFacts:
     turbo: bool | None
     temperatures_celsius: tuple[float, ...]
     load_1min: float | None
+    core_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def read_host(root: Path = Path("/")) -> HostFacts:
         turbo=_turbo(root),
         temperatures_celsius=_temperatures(root),
         load_1min=_load(root),
+        core_cache_bytes=_core_cache(root),
     )
 
 
@@ -196,6 +202,15 @@ def _machine_id(root: Path) -> str:
         if found and found != "uninitialized":
             return found
     return socket.gethostname()
+
+
+def _core_cache(root: Path) -> int | None:
+    """Of the first CPU, "1024K" as the kernel writes it."""
+    for folder in sorted(root.glob("sys/devices/system/cpu/cpu0/cache/index[0-9]*")):
+        size = _read(folder / "size") or ""
+        if _read(folder / "level") == "2" and _read(folder / "type") != "Instruction" and size[:-1].isdecimal():
+            return int(size[:-1]) * _CACHE_UNITS.get(size[-1], 1)
+    return None
 
 
 def _memory(root: Path) -> int | None:

@@ -6,6 +6,7 @@ the visits that they already have. Where results are kept is the caller's busine
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
@@ -19,13 +20,15 @@ from .cpu_lock import hold_cpus
 from .errors import RunnerError
 from .loading import LoadRefused
 from .overhead import overhead_ms, overhead_probes
-from .protocol import Settings, canary_baseline, has_converged, is_exhausted, judge_visit, runner_rules
+from .protocol import CANARY_LIMIT, Settings, canary_baseline, has_converged, is_exhausted, judge_visit, runner_rules
 from .records import Environment, Json, Status, Visit
 from .tasks import GroupTimes, Listener, Stage, Task
 from .worker import Answer, RunnerDied
 
 #: Deaths of the runner that one group survives; beyond this the machine is at fault, not a workload.
 RESTARTS_MAX = 8
+#: Share of a group's time in which a load that its neighbours know nothing of is waited for.
+PATIENCE = 0.5
 #: The wall clock may be set while a group runs; a step beyond this is told, since time stamps around it mislead.
 CLOCK_STEP_S = 1.0
 
@@ -185,7 +188,7 @@ class _Group:
     def _judge(self, answers: Sequence[Answer]) -> list[tuple[Task, Visit]]:
         """Judge a round's visits when it is over, so that the first ones too meet a baseline."""
         self.canaries.extend(_int(value) for answer in answers for value in _list(answer["canary_ns"]))
-        baseline = canary_baseline(self.canaries)
+        level = canary_baseline(self.canaries)
         judged = []
         for answer in answers:
             name = str(answer["id"])
@@ -197,7 +200,7 @@ class _Group:
                 [_int(value) for value in _list(answer["cpu_ns"])],
                 (before, after),
                 _int(answer["switches"]),
-                canary_baseline_ns=baseline,
+                canary_baseline_ns=self._quiet_level(name, level),
                 single_thread=self.stage.profile.is_one_cpu_thread,
             )
             self.visits[name].append(visit)
@@ -205,13 +208,33 @@ class _Group:
                 judged.append((self.open[name], visit))
         return judged
 
+    def _quiet_level(self, name: str, level: float) -> float:
+        """The canary that a visit is judged by: the session's own level, or the quiet level of earlier sessions.
+
+        A load that lasts as long as the group hides in the group's own level; it is waited for until half of the time
+        is over. The last attempt takes the machine as it is, and says so.
+        """
+        quiet, task = self.stage.quiet_canary_ns, self.open.get(name)
+        late = time.monotonic() > self.deadline - self.settings.group_max_s * (1 - PATIENCE)
+        if quiet is None or task is None or task.is_last_attempt or late:
+            return level
+        return min(level, quiet)
+
+    def _slowness(self) -> str:
+        """How much slower the machine is than it can be; empty where that is not known, or not worth a word."""
+        quiet, level = self.stage.quiet_canary_ns, canary_baseline(self.canaries)
+        if quiet is None or not math.isfinite(level) or level <= CANARY_LIMIT * quiet:
+            return ""
+        return f"the machine was {level / quiet - 1:.0%} slower than in its quiet sessions: something else runs on it"
+
     def _ended(self) -> dict[str, tuple[Status, str]]:
         """The workloads that have converged, and those whose limit is reached, with how they end."""
         ended = {}
         late = time.monotonic() > self.deadline
         for name in self._waiting():
             if has_converged(self.visits[name], self.settings):
-                ended[name] = (Status.OK, "")
+                slow = self._slowness()
+                ended[name] = (Status.UNSTABLE, slow) if slow else (Status.OK, "")
             elif late or is_exhausted(self.visits[name], self.settings):
                 task = self.open[name]
                 is_last = task.is_last_attempt or (late and task.is_last_when_late)

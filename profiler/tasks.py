@@ -59,6 +59,7 @@ class Stage:
         cpus: those that the runner is pinned to; none leaves that to the operating system.
         read_environment: the environment as it is now; a group in which it changed is rejected. None never looks.
         read_conditions: what moves all the time (load, clock, temperature): kept beside the measurement, not judged.
+        quiet_canary_ns: what the canary took in earlier, quiet sessions of this device; None where that is not known.
     """
 
     profile: RuntimeProfile
@@ -67,6 +68,7 @@ class Stage:
     cpus: tuple[int, ...] = ()
     read_environment: Callable[[], Environment] | None = field(default=None, compare=False)
     read_conditions: Callable[[], Mapping[str, Json]] | None = field(default=None, compare=False)
+    quiet_canary_ns: float | None = field(default=None, compare=False)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from edgecost.costmodels.composition import (
     ALL_TERMS_MIN,
+    CORE_CACHE_BYTES,
     FIT_MIN,
     MOVED,
     WEIGHTS_MIN,
@@ -25,12 +26,12 @@ from edgecost.profiler.kernels.graph import Kernel
 
 MEGABYTES = st.integers(0, 200_000_000).map(lambda size: size / 1e6)
 #: Per network: milliseconds of its kernels, and megabytes of each kind, which are whole bytes.
-NETWORK = st.tuples(st.floats(0.1, 100), MEGABYTES, MEGABYTES, MEGABYTES)
+NETWORK = st.tuples(st.floats(0.1, 100), MEGABYTES, MEGABYTES)
 FAMILY = st.lists(NETWORK, min_size=ALL_TERMS_MIN, max_size=20)
 SCALE = st.floats(0.5, 2)
-COSTS = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+COSTS = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
-Family = list[tuple[float, float, float, float]]
+Family = list[tuple[float, float, float]]
 
 
 def columns(family: Family) -> tuple[Floats, Floats]:
@@ -38,7 +39,7 @@ def columns(family: Family) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1:] * 1e6
 
 
-def noisy(family: Family, scale: float, costs: tuple[float, float, float]) -> tuple[Floats, Floats, Floats]:
+def noisy(family: Family, scale: float, costs: tuple[float, float]) -> tuple[Floats, Floats, Floats]:
     sums, moved = columns(family)
     noise = np.exp(0.02 * np.random.default_rng(0).standard_normal(len(sums)))
     return sums, moved, Composition(scale, costs).compose(sums, moved) * noise
@@ -46,7 +47,7 @@ def noisy(family: Family, scale: float, costs: tuple[float, float, float]) -> tu
 
 @given(FAMILY, SCALE, COSTS)
 def test_a_family_that_keeps_the_law_is_composed_exactly(
-    family: Family, scale: float, costs: tuple[float, float, float]
+    family: Family, scale: float, costs: tuple[float, float]
 ) -> None:
     sums, moved = columns(family)
     measured = Composition(scale, costs).compose(sums, moved)
@@ -57,8 +58,8 @@ def test_a_family_that_keeps_the_law_is_composed_exactly(
 
 def test_the_terms_of_a_varied_family_are_recovered() -> None:
     rng = np.random.default_rng(1)
-    sums, moved = rng.uniform(1, 50, 20), rng.uniform(1e6, 1e8, (20, 3))
-    costs = (0.043, 0.019, 0.003)
+    sums, moved = rng.uniform(1, 50, 20), rng.uniform(1e6, 1e8, (20, 2))
+    costs = (0.043, 0.003)
     fitted = fit_composition(sums, moved, Composition(0.99, costs).compose(sums, moved))
     assert_allclose([fitted.scale, *fitted.ms_per_megabyte], [0.99, *costs], rtol=1e-8)
     assert fitted.bandwidths_gb_s == pytest.approx(dict(zip(MOVED, (1 / cost for cost in costs), strict=True)))
@@ -90,33 +91,35 @@ def test_no_term_is_negative(family, scale, costs) -> None:
 
 @given(st.lists(NETWORK, min_size=FIT_MIN, max_size=WEIGHTS_MIN - 1))
 def test_few_networks_fit_the_scale_alone(family: Family) -> None:
-    sums, moved, measured = noisy(family, 1.1, (0.05, 0.02, 0.003))
+    sums, moved, measured = noisy(family, 1.1, (0.05, 0.003))
     fitted = fit_composition(sums, moved, measured)
-    assert (fitted.scale, fitted.ms_per_megabyte) == (float(np.median(measured / sums)), (0.0, 0.0, 0.0))
+    assert (fitted.scale, fitted.ms_per_megabyte) == (float(np.median(measured / sums)), (0.0, 0.0))
     assert set(fitted.bandwidths_gb_s.values()) == {None}
 
 
 @given(st.lists(NETWORK, min_size=WEIGHTS_MIN, max_size=ALL_TERMS_MIN - 1))
-def test_some_networks_fit_one_term_for_all_weights(family: Family) -> None:
-    convolutions, others, activations = fit_composition(*noisy(family, 1.1, (0.05, 0.02, 0.003))).ms_per_megabyte
-    assert (convolutions, activations) == (others, 0.0)
+def test_some_networks_fit_no_term_for_activations(family: Family) -> None:
+    sums, moved, measured = noisy(family, 1.1, (0.05, 0.003))
+    fitted = fit_composition(sums, moved, measured)
+    assert fitted.ms_per_megabyte[1] == 0.0
+    assert fit_composition(sums, moved * np.array([1, 7]), measured) == fitted
 
 
 def test_from_fewer_networks_than_that_nothing_is_fitted() -> None:
     two = np.ones(FIT_MIN - 1)
     with pytest.raises(UsageError, match="at least 3 networks; there are 2"):
-        fit_composition(two, np.ones((2, 3)), two)
+        fit_composition(two, np.ones((2, 2)), two)
 
 
 @pytest.mark.parametrize("count", range(FIT_MIN + 1))
 def test_with_too_few_networks_none_is_held_out(count: int) -> None:
     some = np.ones(count)
-    assert held_out(some, np.ones((count, 3)), some) is None
+    assert held_out(some, np.ones((count, 2)), some) is None
 
 
 @given(st.lists(NETWORK, min_size=FIT_MIN + 1, max_size=14), st.data())
 def test_a_network_that_is_held_out_has_no_say_in_its_own_latency(family, data) -> None:
-    sums, moved, measured = noisy(family, 1.1, (0.05, 0.02, 0.003))
+    sums, moved, measured = noisy(family, 1.1, (0.05, 0.003))
     place = data.draw(st.integers(0, len(family) - 1))
     changed = measured.copy()
     changed[place] *= 3
@@ -130,16 +133,31 @@ def test_a_network_that_is_held_out_has_no_say_in_its_own_latency(family, data) 
 
 def test_the_plain_sum_is_the_correction_of_nothing() -> None:
     sums = np.array([1.0, 2.0])
-    assert_allclose(Composition().compose(sums, np.full((2, 3), 1e9)), sums)
+    assert_allclose(Composition().compose(sums, np.full((2, 2), 1e9)), sums)
+
+
+HALF = Kernel("Conv", ((1, 4, 8, 8),), ((8, 4, 3, 3), (8,)), ((1, 8, 8, 8),), (), "float16", (0,), "a")
+PRODUCT = Kernel("MatMul", ((1, 8),), ((8, 16),), (None,), (), "float32", (1,), "b")
 
 
 def test_bytes_count_as_often_as_they_move_and_by_their_type() -> None:
-    half = Kernel("Conv", ((1, 4, 8, 8),), ((8, 4, 3, 3), (8,)), ((1, 8, 8, 8),), (), "float16", (0,), "a")
-    product = Kernel("MatMul", ((1, 8),), ((8, 16),), (None,), (), "float32", (1,), "b")
-    assert bytes_moved([half]) == ((8 * 4 * 9 + 8) * 2, 0, (4 * 64 + 8 * 64) * 2)
-    assert bytes_moved([product, product]) == (0, 2 * 8 * 16 * 4, 2 * 8 * 4)
-    assert weight_bytes([half, product]) == (8 * 4 * 9 + 8) * 2 + 8 * 16 * 4
-    assert bytes_moved([]) == (0, 0, 0)
+    # A cache of 2 bytes: activations count beyond one of them in each kernel, weights beyond four in all.
+    assert bytes_moved([HALF], 2) == ((8 * 4 * 9 + 8) * 2 - 4, (4 * 64 + 8 * 64) * 2 - 1)
+    assert bytes_moved([PRODUCT, PRODUCT], 2) == (2 * 8 * 16 * 4 - 4, 2 * (8 * 4 - 1))
+    assert weight_bytes([HALF, PRODUCT]) == (8 * 4 * 9 + 8) * 2 + 8 * 16 * 4
+    assert bytes_moved([], 2) == (0, 0)
+
+
+@given(st.integers(1, 1 << 24), st.integers(1, 1 << 24))
+def test_a_larger_cache_leaves_no_more_to_fetch(one: int, other: int) -> None:
+    kernels = [HALF, PRODUCT] * 20
+    small, large = bytes_moved(kernels, min(one, other)), bytes_moved(kernels, max(one, other))
+    assert all(few <= many for few, many in zip(large, small, strict=True))
+
+
+def test_what_fits_the_cache_is_not_fetched_and_without_a_known_cache_a_usual_one_is_taken() -> None:
+    assert bytes_moved([HALF, PRODUCT]) == (0, 0)
+    assert bytes_moved([HALF] * 9999) == bytes_moved([HALF] * 9999, CORE_CACHE_BYTES) != (0, 0)
 
 
 def test_of_a_table_only_the_rows_that_are_looked_up_are_read() -> None:
@@ -153,7 +171,7 @@ def test_a_lookup_of_unknown_size_counts_its_whole_table() -> None:
 
 
 def test_the_ways_of_one_model_are_held_out_together() -> None:
-    sums, moved = np.arange(1.0, 9.0), np.ones((8, 3))
+    sums, moved = np.arange(1.0, 9.0), np.ones((8, 2))
     kin = [0, 0, 1, 1, 2, 2, 3, 3]
     before = held_out(sums, moved, sums, kin)
     after = held_out(sums, moved, sums * np.array([1, 5, 1, 1, 1, 1, 1, 1]), kin)

@@ -55,6 +55,14 @@ X86_VM = {
     "proc/loadavg": "0.00 0.01 0.05 1/90 77\n",
     "sys/class/dmi/id/sys_vendor": "QEMU\n",
     "etc/machine-id": "fedcba9876543210fedcba9876543210\n",
+    "sys/devices/system/cpu/cpu0/cache/index0/level": "1\n",
+    "sys/devices/system/cpu/cpu0/cache/index0/type": "Data\n",
+    "sys/devices/system/cpu/cpu0/cache/index0/size": "32K\n",
+    "sys/devices/system/cpu/cpu0/cache/index2/level": "2\n",
+    "sys/devices/system/cpu/cpu0/cache/index2/type": "Unified\n",
+    "sys/devices/system/cpu/cpu0/cache/index2/size": "1024K\n",
+    "sys/devices/system/cpu/cpu0/cache/index3/level": "3\n",
+    "sys/devices/system/cpu/cpu0/cache/index3/size": "32M\n",
 }
 X86_LAPTOP = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz\nflags\t\t: fpu vmx avx2\n",
@@ -263,3 +271,8 @@ def test_the_limit_of_memory_is_below_what_there_is_and_unknown_where_that_is(tm
     assert limit is not None
     assert 0.8 * 8_000_000 * 1024 < limit < 8_000_000 * 1024
     assert memory_limit_bytes(replace(facts, memory_bytes=None)) is None
+
+
+def test_the_cache_of_a_core_is_its_second_level_and_none_where_the_kernel_does_not_tell(tmp_path: Path) -> None:
+    assert read_host(recorded(X86_VM, tmp_path / "vm")).core_cache_bytes == 1 << 20
+    assert read_host(recorded(RASPBERRY_PI_4, tmp_path / "pi")).core_cache_bytes is None

@@ -159,6 +159,26 @@ def test_a_runner_that_cannot_start_is_an_error_of_the_group() -> None:
         measure_group([conv()], STAGE, LOOSE, Kept(), bench)
 
 
+#: No machine's canary takes a nanosecond: beside this level any machine is busy with something else.
+BUSY = replace(STAGE, quiet_canary_ns=1.0)
+
+
+def test_a_machine_slower_than_in_its_quiet_sessions_is_waited_for_and_then_rejected() -> None:
+    task = conv()
+    kept, _ = measure([task], replace(LOOSE, rounds_max=8), stage=BUSY)
+    found = kept.of(task)
+    assert (found.status, found.latency) == (Status.REJECTED, None)
+    assert {visit.reject_reason for visit in found.visits} == {"canary"}
+
+
+def test_the_last_attempt_on_a_slow_machine_is_kept_as_unstable_and_says_how_slow() -> None:
+    task = replace(conv(), is_last_attempt=True)
+    kept, _ = measure([task], stage=BUSY)
+    found = kept.of(task)
+    assert (found.status, found.latency is not None) == (Status.UNSTABLE, True)
+    assert "slower than in its quiet sessions" in found.message
+
+
 def test_an_interpreter_that_goes_away_half_way_leaves_every_task_rejected_with_its_visits(tmp_path: Path) -> None:
     interpreter = tmp_path / "python"
     interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
