@@ -23,6 +23,7 @@ from . import (
     kernels,
     luts,
     models,
+    probe,
     profiles,
     quickstart,
     runtimes,
@@ -50,6 +51,7 @@ def cli() -> None:
 for command in (
     quickstart.quickstart,
     profiles.profile,
+    probe.probe,
     kernels.kernels,
     compare.compare,
     audit.audit,

@@ -13,7 +13,7 @@ class NewJob:
     """A measurement to be made.
 
     Attributes:
-        purpose: as in ``Measurement``: ``cell``, ``panel``, ``network``, ``kernel`` or ``profile``.
+        purpose: as in ``Measurement``: ``cell``, ``panel``, ``network``, ``kernel``, ``probe`` or ``profile``.
         label: for people, or the key of the LUT cell that it fills.
         priority: higher goes first.
         dedupe_key: two jobs with the same key are one job, in the whole store.
