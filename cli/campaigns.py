@@ -1,4 +1,4 @@
-"""``edgecost campaign``: measure the cells of a search space on this machine, in as many sittings as it takes."""
+"""``edgecost campaign``: measure cells of a space, or kernels for any network, in as many sittings as it takes."""
 
 from __future__ import annotations
 
@@ -76,3 +76,32 @@ def run(
             f"Next: edgecost train --space {space_name}{again}" if not outcome.left else "Run it again to go on."
         )
     return 1 if outcome.failed else 0
+
+
+@campaign.command(epilog="Example:  edgecost campaign kernels --count 1400 && edgecost train")
+@click.option("--count", type=click.IntRange(min=20), default=1400, show_default=True, help="Distinct kernels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other kernels.")
+@runtime_options
+@db_option
+@json_option
+def kernels(count: int, seed: int, runtime_name: str, threads: int | None, db_url: str | None, as_json: bool) -> None:
+    """Measure kernels of random blocks, so that `train` learns to price any network.
+
+    Convolutions, products, attention and what stands between them, each cut out of a graph that the runtime has
+    optimised. What is already measured is not measured again; after Ctrl-C the same command goes on.
+    """
+    from ..costmodels.kernel_campaign import measure_random_kernels
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
+    from ..db import Store
+
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+        found = measure_random_kernels(store, setting, talk, count=count, seed=seed)
+        database = store.url
+    if as_json:
+        device = {"device": setting.device.name, "profile": setting.profile.label, "database": database}
+        print_json({**device, "seed": seed, "chosen": found.chosen, "measured": found.measured})
+        return
+    click.echo(f"{found.measured} of {found.chosen} kernels have a latency on {setting.device.description}.")
+    click.echo(f"Next: edgecost train{same_runtime(runtime_name, threads)}")

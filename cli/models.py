@@ -14,6 +14,7 @@ from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..costmodels.coverage import NodeCoverage
     from ..costmodels.predictor import GraphPrice
     from ..profiler.kernels.graph import Kernel
     from ..profiler.records import RuntimeProfile
@@ -100,10 +101,11 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
+    from ..costmodels.coverage import node_coverage
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
-    from ..profiler.kernels.graph import kernels
+    from ..profiler.kernels.graph import kernel_graph
     from ..profiler.model_file import read_model
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
@@ -116,20 +118,36 @@ def predict(
         )
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
         workload = read_model(model, dict(shapes), Path(scratch))
-        price = predictor.price([kernels(workload, setting.profile)], network=True)[0]
-    missing = sorted({kernel.kernel.op for kernel in price.kernels if kernel.latency_ms is None})
+        graph = kernel_graph(workload, setting.profile)
+    price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
-        raise GateError(
-            f"{model}: no price for {', '.join(missing)}: nothing of the kind was measured",
-            remedy=f"measure graphs that hold it, for example: edgecost profile {model}",
-        )
+        raise _refusal(model, price)
+    nodes = node_coverage(graph, price.kernels)
     if as_json:
-        print_json(_price_document(model, price, provenance.get("profile"), predictor.network_scale_))
+        print_json(_price_document(model, price, nodes, provenance.get("profile"), predictor.network_scale_))
     else:
-        _print_price(model, price, str(provenance.get("device_description")), missing, predictor.network_scale_)
+        _print_price(model, price, nodes, str(provenance.get("device_description")), predictor.network_scale_)
 
 
-def _price_document(model: Path, price: GraphPrice, profile: object, scale: float | None) -> dict[str, object]:
+def _refusal(model: Path, price: GraphPrice) -> GateError:
+    """Names every operator without a price, and why: ``Erf (nothing of the kind was measured), If (…)``."""
+    from ..costmodels.coverage import NEVER_MEASURED, unpriced_operators
+
+    missing = unpriced_operators(price.kernels)
+    named = ", ".join(f"{operator} ({why})" for operator, why in missing.items())
+    measurable = any(NEVER_MEASURED in why for why in missing.values())
+    ways = "measure graphs that hold it, for example" if measurable else "measure the whole model"
+    return GateError(
+        f"{model}: {price.total_ms:g} ms would be a lower bound; no price for {named}",
+        remedy=f"{ways}: edgecost profile {model}; or leave out --strict for the lower bound",
+    )
+
+
+def _price_document(
+    model: Path, price: GraphPrice, nodes: NodeCoverage, profile: object, scale: float | None
+) -> dict[str, object]:
+    from ..costmodels.coverage import unpriced_operators
+
     return {
         "model": str(model),
         "profile": profile,
@@ -140,6 +158,8 @@ def _price_document(model: Path, price: GraphPrice, profile: object, scale: floa
         "is_lower_bound": price.is_lower_bound,
         "network_scale": scale,
         "coverage": price.coverage(),
+        "no_price": unpriced_operators(price.kernels),
+        "nodes": {"priced": len(nodes.priced), "unpriced": len(nodes.unpriced), "free": len(nodes.free)},
         "kernels": [
             {"signature": one.kernel.signature, "op": one.kernel.op, "latency_ms": one.latency_ms, "source": one.source}
             for one in price.kernels
@@ -147,16 +167,25 @@ def _price_document(model: Path, price: GraphPrice, profile: object, scale: floa
     }
 
 
-def _print_price(model: Path, price: GraphPrice, device: str, missing: list[str], scale: float | None) -> None:
+def _print_price(model: Path, price: GraphPrice, nodes: NodeCoverage, device: str, scale: float | None) -> None:
+    from ..costmodels.coverage import unpriced_operators
+
+    missing = unpriced_operators(price.kernels)
+    priced = sum(one.latency_ms is not None for one in price.kernels)
     bound = "at least " if price.is_lower_bound else ""
-    click.echo(f"{model} on {device}: {bound}{milliseconds(price.total_ms)}")
+    total = f"{bound}{milliseconds(price.total_ms)}" if priced or not missing else "no price"
+    click.echo(f"{model} on {device}: {total}")
     click.echo(f"  90 % interval  {interval(price.lo_ms, price.hi_ms)}")
-    shares = price.coverage()
-    click.echo(
-        "  coverage       " + ", ".join(f"{name} {percent(share, 0)}" for name, share in shares.items() if share)
-    )
+    shares = {name: share for name, share in price.coverage().items() if share and name != "unsupported"}
+    told = [f"{name} {percent(share, 0)}" for name, share in shares.items()]
     if missing:
-        click.echo(f"  no price for   {', '.join(missing)}: left out of the total, which is a lower bound")
+        told.append(f"{len(price.kernels) - priced} of {len(price.kernels)} kernels unsupported")
+    click.echo(f"  coverage       {', '.join(told) or 'nothing is executed'}")
+    click.echo(f"  ONNX nodes     {_nodes(nodes)}")
+    for operator, why in missing.items():
+        click.echo(f"  no price for   {operator}: {why}")
+    if missing:
+        click.echo("  lower bound    what has no price is left out of the total")
     if scale is None:
         click.echo("  not corrected  no whole network was measured, so this is a plain sum of kernels")
     if price.lo_ms is None:
@@ -166,6 +195,12 @@ def _print_price(model: Path, price: GraphPrice, device: str, missing: list[str]
     rows = [[*_describe(one.kernel), one.source, milliseconds(one.latency_ms)] for one in ranked[:_SHOWN]]
     title = f"Kernels by cost ({len(rows)} of {len(ranked)})"
     print_table(title, ["kernel", "input", "output", "how", "source", "latency"], rows, left=5)
+
+
+def _nodes(nodes: NodeCoverage) -> str:
+    """``100 priced, 1 without a price, 27 cost nothing``: all of them."""
+    parts = [(len(nodes.priced), "priced"), (len(nodes.unpriced), "without a price"), (len(nodes.free), "cost nothing")]
+    return ", ".join(f"{count} {name}" for count, name in parts if count)
 
 
 def _describe(kernel: Kernel) -> list[str]:

@@ -14,9 +14,11 @@ from ..db import Store
 from ..profiler.kernels.graph import Kernel, kernels
 from ..profiler.records import Measurement, RuntimeProfile
 from ..profiler.workload import Workload
+from .kernel_times import SHORT_MS
 
-#: Purposes whose measurements train the kernels; whole networks are ``network`` and ``profile``.
-BLOCK_PURPOSES = ("cell", "support", "panel")
+#: Purposes whose measurements train the kernels: blocks, kernels alone, and copies of those too short to time alone.
+#: Whole networks are ``network`` and ``profile``.
+BLOCK_PURPOSES = ("cell", "support", "panel", "kernel", "repeated")
 NETWORK_PURPOSES = ("network", "profile")
 
 
@@ -95,6 +97,9 @@ def _combine(workload: Workload, measurements: Sequence[Measurement], typical_ms
         raw.append(latency.median_ms)
         visits += latency.visits
     if not sessions:
+        return None
+    if measurements[0].purpose == "kernel" and statistics.median(map(statistics.median, sessions.values())) < SHORT_MS:
+        # The error of the overhead shows; its copies within one graph tell more.
         return None
     net = tuple(statistics.median(values) for values in sessions.values())
     return Sample(

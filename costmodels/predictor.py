@@ -17,7 +17,8 @@ from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
 from .boosting import BoostingSettings, boost
 from .conformal import conformal_radius
-from .features import WORK, feature_matrix, kind_of, work_of
+from .features import WORK, feature_matrix
+from .kernel_work import kind_of, no_price, work_of
 from .roofline import Roofline, fit_roofline
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class LatencyPredictor:
 
         Raises:
             UsageError: lengths differ, latencies are not positive and finite, fewer than ``GRAPHS_MIN`` graphs, a graph
-                without kernels or with one of unknown shape, or constructor arguments that cannot work.
+                without kernels or with one that can have no price, or constructor arguments that cannot work.
         """
         measured = _floats(latency_ms)
         network = np.zeros(len(graphs), dtype=bool) if is_network is None else np.asarray(is_network, dtype=bool)
@@ -233,7 +234,9 @@ class LatencyPredictor:
         kinds = [kind_of(kernel) for kernel in kernels]
         if None in kinds:
             place = kinds.index(None)
-            raise UsageError(f"a training graph has a kernel of unknown shape: {kernels[place].signature}")
+            raise UsageError(
+                f"a training graph has a kernel without a price, {kernels[place].signature}: {no_price(kernels[place])}"
+            )
         names = [kind for kind in kinds if kind is not None]
         graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
         work = _work_matrix(kernels)

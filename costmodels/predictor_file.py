@@ -21,8 +21,9 @@ from .predictor import LatencyPredictor
 from .roofline import Roofline
 
 FORMAT = "edgecost-predictor"
-#: 1: first. A change of ``FEATURES``, ``WORK`` or of the meaning of a field raises it.
-SCHEMA_VERSION = 1
+#: 1: first. 2: work counted by operator. A change of ``FEATURES``, ``WORK`` or of what a field means raises it; what
+#: was trained on other numbers is refused: it would price kernels by what they are not.
+SCHEMA_VERSION = 2
 _REMEDY = "train it again: edgecost train"
 
 
@@ -90,9 +91,9 @@ def _read_content(folder: Path) -> dict[str, Json]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArtefactError(f"{path} is not a predictor of edgecost", remedy=_REMEDY)
     version = content.get("schema_version")
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise ArtefactError(
-            f"{path} has schema version {version!r}; this edgecost reads up to {SCHEMA_VERSION}",
+            f"{path} has schema version {version!r}; this edgecost reads {SCHEMA_VERSION}",
             remedy="upgrade edgecost, or train it again: edgecost train",
         )
     if not _is_as_written(content, text):

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from ..profiler.kernels.graph import Kernel
 from .dataset import Sample
-from .features import work_of
+from .kernel_work import work_of
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecost.costmodels.features import kind_of, work_of
+from edgecost.costmodels.kernel_work import kind_of, work_of
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.profiler.kernels.graph import Kernel, kernels

@@ -115,13 +115,13 @@ def test_the_booster_of_another_predictor_is_refused(folder, made, cell_graphs, 
 
 
 def test_a_newer_schema_says_to_upgrade(folder) -> None:
-    rewrite(folder, schema_version=2)
-    with pytest.raises(ArtefactError, match="schema version 2") as caught:
+    rewrite(folder, schema_version=3)
+    with pytest.raises(ArtefactError, match="schema version 3") as caught:
         load_predictor(folder)
     assert "upgrade edgecost" in caught.value.remedy
 
 
-@pytest.mark.parametrize("version", [0, -1, True, "1", None, 1.0])
+@pytest.mark.parametrize("version", [0, -1, 1, True, "1", None, 2.0])
 def test_a_schema_version_that_never_was_is_refused(folder, version) -> None:
     rewrite(folder, schema_version=version)
     with pytest.raises(ArtefactError, match="schema version"):

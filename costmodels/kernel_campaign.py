@@ -1,0 +1,44 @@
+"""Kernels of random blocks, measured here: what a predictor needs to price networks that nobody has measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..db import Store
+from ..profiler.errors import UsageError
+from ..profiler.protocol import Settings
+from .kernel_plan import plan_kernels
+from .kernel_times import kernel_latencies, measure_kernels
+from .local_setting import LocalSetting
+from .space_campaign import Narrator
+
+
+@dataclass(frozen=True)
+class KernelCampaign:
+    """A finished campaign: how many kernels were chosen, and how many of them the store has a latency of now."""
+
+    chosen: int
+    measured: int
+
+
+def measure_random_kernels(
+    store: Store, setting: LocalSetting, narrator: Narrator, *, count: int, seed: int = 0
+) -> KernelCampaign:
+    """Choose kernels and measure those that the store has not got. The same seed chooses the same ones.
+
+    Raises:
+        UsageError: the runtime is one whose kernels cannot be cut out.
+    """
+    if setting.profile.runtime != "onnxruntime":
+        raise UsageError(
+            f"kernels of {setting.profile.runtime} cannot be measured alone",
+            remedy="measure blocks instead: edgecost campaign run --space NAME",
+        )
+    narrator.stage("choosing kernels")
+    cuts = plan_kernels(setting.profile, count, seed)
+    if len(cuts) < count:
+        narrator.note(f"{len(cuts)} distinct kernels found; {count} were asked for")
+    name = f"kernels-{seed}-{setting.profile.profile_hash[:8]}"
+    measure_kernels(cuts, store, setting, narrator, Settings(seed=seed), name)
+    found = kernel_latencies(store, setting, cuts)
+    return KernelCampaign(len(cuts), len(found))

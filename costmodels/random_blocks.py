@@ -1,0 +1,195 @@
+"""Random blocks of every family of networks: what kernels are learned from when nobody has named a space.
+
+Channels and sizes are drawn evenly on a logarithmic scale, so that small and large shapes are as many; a block that
+would take longer than a few milliseconds, or more memory than a cache holds many times over, is drawn again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from ..profiler.graphs.blocks import InvertedResidual, Linear
+from ..profiler.graphs.cell_blocks import NasBenchTail, ReluConv
+from ..profiler.graphs.operators import Activation, GraphBuilder
+from ..profiler.graphs.sequence_blocks import EncoderLayer, PatchEmbedding, TokenHead
+from ..profiler.graphs.tensor_operators import AnyActivation
+from ..profiler.graphs.vision_blocks import (
+    BasicResidual,
+    Bottleneck,
+    Convolution,
+    Downsample,
+    MobileBottleneck,
+    OneShotAggregation,
+    Pool,
+)
+from ..profiler.graphs.vision_operators import conv
+from ..profiler.workload import Workload, workload_from_model
+
+Shape = tuple[int, ...]
+T = TypeVar("T")
+#: Heights and widths that networks have between their input and their last map.
+_SIDES = (3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128)
+#: Elements of the largest value, and multiply-adds of the largest convolution.
+_ELEMENTS_MAX = 2.5e6
+_MACS_MAX = 3.5e8
+_MOBILE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hard_swish")
+_ACTIVATIONS: tuple[AnyActivation, ...] = ("", "relu", "relu", "relu6", "hard_swish", "swish", "sigmoid")
+
+
+class Block(Protocol):
+    """Whatever appends itself to a graph and returns the name of its output."""
+
+    def build(self, graph: GraphBuilder, x: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """A depthwise convolution alone."""
+
+    kernel: int
+    stride: int
+    activation: AnyActivation
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        channels = graph.shapes[x][1]
+        return conv(
+            graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, activation=self.activation
+        )
+
+
+class _Dice:
+    """Draws in the ways that shapes of networks are spread."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def between(self, low: float, high: float) -> float:
+        """Evenly on a logarithmic scale."""
+        return float(np.exp(self.random.uniform(math.log(low), math.log(high))))
+
+    def channels(self, low: int, high: int) -> int:
+        """Mostly multiples of 8; a few are not, and cost more for it."""
+        wanted = self.between(low, high)
+        step = int(self.random.choice((8, 8, 8, 4, 16, 1, 2) if wanted >= 16 else (1, 2, 4, 8)))
+        return max(step, round(wanted / step) * step)
+
+    def side(self, low: int, high: int) -> int:
+        return int(self.random.choice([side for side in _SIDES if low <= side <= high]))
+
+    def one_of(self, *choices: T) -> T:
+        return choices[int(self.random.integers(len(choices)))]
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.random.random() < probability)
+
+
+Drawn = tuple[Block, Shape]
+
+
+def _inverted_residual(dice: _Dice) -> Drawn | None:
+    side, channels = dice.side(4, 112), dice.channels(8, 256)
+    mid = channels * dice.one_of(1, 2, 3, 4, 6) if dice.chance(0.7) else dice.channels(16, 1280)
+    out = channels if dice.chance(0.5) else dice.channels(8, 384)
+    if mid * side**2 > _ELEMENTS_MAX or channels * mid * side**2 > _MACS_MAX / 3:
+        return None
+    kernel, stride = dice.one_of(3, 5, 7), dice.one_of(1, 1, 2)
+    squeeze = max(8, mid // 4 // 8 * 8) if dice.chance(0.35) else 0
+    shape = (1, channels, side, side)
+    if dice.chance(0.25):
+        return MobileBottleneck(out, mid, kernel, stride, squeeze, mid != channels), shape
+    groups = 2 if dice.chance(0.15) and not (channels % 2 or mid % 2 or out % 2) else 1
+    activation = dice.one_of(*_MOBILE_ACTIVATIONS)
+    expands = mid != channels or groups > 1
+    return InvertedResidual(out, mid, kernel, stride, activation, expands, groups, squeeze), shape
+
+
+def _depthwise(dice: _Dice) -> Drawn | None:
+    side, channels = dice.side(3, 112), dice.channels(8, 1280)
+    if channels * side**2 > _ELEMENTS_MAX:
+        return None
+    block = Depthwise(dice.one_of(3, 5, 7), dice.one_of(1, 1, 2), dice.one_of(*_ACTIVATIONS))
+    return block, (1, channels, side, side)
+
+
+def _convolution(dice: _Dice) -> Drawn | None:
+    side, channels, out = dice.side(4, 128), dice.channels(3, 768), dice.channels(8, 768)
+    kernel, stride = dice.one_of(3, 3, 3, 5, 7), dice.one_of(1, 1, 2)
+    pixels = side**2 / stride**2
+    if channels * out * kernel**2 * pixels > _MACS_MAX or max(channels * side**2, out * pixels) > _ELEMENTS_MAX:
+        return None
+    downsample: Downsample = dice.one_of("conv", "average_pool")
+    blocks: tuple[Block, ...] = (
+        BasicResidual(out, stride, 3, downsample),
+        Bottleneck(out, max(8, out // 4), stride),
+        ReluConv(out, min(kernel, 5), stride),
+        Convolution(out, kernel, stride, dice.one_of(*_ACTIVATIONS)),
+    )
+    return dice.one_of(*blocks), (1, channels, side, side)
+
+
+def _pointwise(dice: _Dice) -> Drawn | None:
+    side, channels, out = dice.side(3, 128), dice.channels(8, 1280), dice.channels(8, 1280)
+    if channels * out * side**2 > _MACS_MAX / 2 or max(channels, out) * side**2 > _ELEMENTS_MAX:
+        return None
+    return Convolution(out, 1, dice.one_of(1, 1, 1, 2), dice.one_of(*_ACTIVATIONS)), (1, channels, side, side)
+
+
+def _pool(dice: _Dice) -> Drawn | None:
+    side, channels = dice.side(4, 112), dice.channels(8, 512)
+    if channels * side**2 > _ELEMENTS_MAX:
+        return None
+    kind = dice.one_of("max", "average", "tail", "aggregate")
+    if kind == "aggregate":
+        small = min(side, 32)
+        return OneShotAggregation(max(8, channels // 2), channels, dice.one_of(2, 3, 4)), (1, channels, small, small)
+    if kind == "tail":
+        return NasBenchTail(dice.one_of(10, 100, 1000)), (1, channels, side, side)
+    return Pool("max" if kind == "max" else "average", dice.one_of(2, 3), dice.one_of(1, 2)), (1, channels, side, side)
+
+
+def _encoder(dice: _Dice) -> Drawn | None:
+    tokens, size, heads = round(dice.between(8, 400)), dice.one_of(32, 48, 64, 64, 80, 96), dice.one_of(*range(1, 13))
+    width = heads * size if dice.chance(0.6) else dice.channels(64, 1024)
+    inner = width * dice.one_of(2, 3, 4) if dice.chance(0.7) else dice.channels(128, 3072)
+    activation: AnyActivation = dice.one_of("gelu", "gelu", "relu", "gelu_tanh")
+    return EncoderLayer(heads, size, inner, activation, dice.one_of("pre", "post")), (1, tokens, width)
+
+
+def _head(dice: _Dice) -> Drawn | None:
+    kind = dice.one_of("linear", "linear", "patches", "token")
+    if kind == "linear":
+        return Linear(dice.channels(10, 2000)), (1, dice.channels(64, 2560), 1, 1)
+    if kind == "token":
+        place = dice.one_of("norm", "pool")
+        shape = (1, round(dice.between(8, 400)), dice.channels(64, 1024))
+        return TokenHead(dice.channels(10, 1000), "norm" if place == "norm" else "pool"), shape
+    patch = dice.one_of(8, 14, 16, 32)
+    side = patch * dice.one_of(*range(6, 17))
+    return PatchEmbedding(dice.channels(64, 1024), patch), (1, 3, side, side)
+
+
+#: By how many of twenty blocks.
+_FAMILIES: tuple[tuple[int, Callable[[_Dice], Drawn | None]], ...] = (
+    (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (2, _pool), (3, _encoder), (1, _head),
+)  # fmt: skip
+
+
+def random_blocks(seed: int) -> Iterator[Workload]:
+    """Blocks without end; the same seed gives the same ones in the same order. fp32, batch 1."""
+    dice = _Dice(seed)
+    families = [draw for count, draw in _FAMILIES for _ in range(count)]
+    number = 0
+    while True:
+        drawn = dice.one_of(*families)(dice)
+        if drawn is None:
+            continue
+        block, shape = drawn
+        graph = GraphBuilder(f"random-{seed}-{number}")
+        y = block.build(graph, graph.input(shape))
+        yield workload_from_model(graph.name, "block", graph.model(y), tuple(graph.weights))
+        number += 1
