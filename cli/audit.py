@@ -196,9 +196,7 @@ def _print_correction(found: AdditivityAudit) -> None:
         if found.expected:
             click.echo("The ways of one network are held out together: they share most of their kernels.")
         return
-    told = [f"{name} at {speed:.0f} GB/s" for name, speed in composition.bandwidths_gb_s.items() if speed]
-    terms = " + ".join([f"{composition.scale:.3f} × Σ kernels", *told])
-    click.echo(f"Correction over all {composition.networks}: {terms}")
+    click.echo(f"Correction over all {composition.networks}: {composition.terms()}")
     for label, one in (("Σ kernels as it is", found.plain), ("corrected, each network held out", found.composed)):
         if one is not None:
             click.echo(

@@ -14,6 +14,7 @@ from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..costmodels.composition import Composition
     from ..costmodels.coverage import NodeCoverage
     from ..costmodels.predictor import GraphPrice
     from ..profiler.kernels.graph import Kernel
@@ -56,7 +57,14 @@ def train(
         space = load_space(space_name) if space_name else None
         cells = [space.workload(cell) for cell in space.measurable] if space else []
         hashes = [workload.graph_hash for workload in cells if workload is not None]
-        report = fit(store, setting.device.identity, setting.profile, cells=hashes, random_state=seed)
+        report = fit(
+            store,
+            setting.device.identity,
+            setting.profile,
+            cells=hashes,
+            random_state=seed,
+            core_cache_bytes=setting.core_cache_bytes,
+        )
     target = folder or default_predictor(setting.device.identity, setting.profile)
     save_report(report, target, {**training_provenance(setting), "database": store.url})
     if as_json:
@@ -65,11 +73,11 @@ def train(
     print_accuracy(
         f"{report.cells} of {report.graphs} measured graphs, each predicted by a model that had not seen it", report
     )
-    factor = report.predictor.network_scale_
-    if factor is None:
-        click.echo("No factor for whole networks: fewer than 3 were measured (edgecost profile MODEL.onnx).")
+    composition = report.predictor.composition_
+    if composition is None:
+        click.echo("No correction for whole networks: fewer than 3 were measured (edgecost profile MODEL.onnx).")
     else:
-        click.echo(f"Whole networks take {factor:.3f} × the sum of their kernels ({report.networks} networks).")
+        click.echo(f"Whole networks: {composition.terms()}, from {composition.networks} networks.")
     click.echo(f"Written to {target}")
 
 
@@ -124,9 +132,9 @@ def predict(
         raise _refusal(model, price)
     nodes = node_coverage(graph, price.kernels)
     if as_json:
-        print_json(_price_document(model, price, nodes, provenance.get("profile"), predictor.network_scale_))
+        print_json(_price_document(model, price, nodes, provenance.get("profile"), predictor.composition_))
     else:
-        _print_price(model, price, nodes, str(provenance.get("device_description")), predictor.network_scale_)
+        _print_price(model, price, nodes, str(provenance.get("device_description")), predictor.composition_)
 
 
 def _refusal(model: Path, price: GraphPrice) -> GateError:
@@ -144,8 +152,9 @@ def _refusal(model: Path, price: GraphPrice) -> GateError:
 
 
 def _price_document(
-    model: Path, price: GraphPrice, nodes: NodeCoverage, profile: object, scale: float | None
+    model: Path, price: GraphPrice, nodes: NodeCoverage, profile: object, composition: Composition | None
 ) -> dict[str, object]:
+    from ..costmodels.composition import composition_document
     from ..costmodels.coverage import unpriced_operators
 
     return {
@@ -156,7 +165,7 @@ def _price_document(
         "hi_ms": price.hi_ms,
         "interval_coverage": 0.9,
         "is_lower_bound": price.is_lower_bound,
-        "network_scale": scale,
+        "composition": composition_document(composition),
         "coverage": price.coverage(),
         "no_price": unpriced_operators(price.kernels),
         "nodes": {"priced": len(nodes.priced), "unpriced": len(nodes.unpriced), "free": len(nodes.free)},
@@ -167,7 +176,9 @@ def _price_document(
     }
 
 
-def _print_price(model: Path, price: GraphPrice, nodes: NodeCoverage, device: str, scale: float | None) -> None:
+def _print_price(
+    model: Path, price: GraphPrice, nodes: NodeCoverage, device: str, composition: Composition | None
+) -> None:
     from ..costmodels.coverage import unpriced_operators
 
     missing = unpriced_operators(price.kernels)
@@ -186,7 +197,7 @@ def _print_price(model: Path, price: GraphPrice, nodes: NodeCoverage, device: st
         click.echo(f"  no price for   {operator}: {why}")
     if missing:
         click.echo("  lower bound    what has no price is left out of the total")
-    if scale is None:
+    if composition is None:
         click.echo("  not corrected  no whole network was measured, so this is a plain sum of kernels")
     if price.lo_ms is None:
         click.echo("  no interval    it needs 9 measured networks: edgecost profile MODEL.onnx, then edgecost train")

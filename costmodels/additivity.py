@@ -57,7 +57,7 @@ class NetworkAudit:
     kernels: int
     missing: int
     weight_bytes: int
-    moved_bytes: tuple[int, int]
+    moved_bytes: tuple[float, ...]
     latency_ms: float
     sum_ms: float
     composed_ms: float | None
@@ -351,7 +351,7 @@ def _row(
         kernels=len(made),
         missing=len(made) - len(known),
         weight_bytes=weight_bytes(parts),
-        moved_bytes=bytes_moved(parts, core_cache_bytes),
+        moved_bytes=tuple(bytes_moved(parts, core_cache_bytes).tolist()),
         latency_ms=latency_ms,
         sum_ms=sum(known),
         composed_ms=None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
 from .boosting import BoostingSettings, boost
+from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
 from .conformal import conformal_radius
 from .features import WORK, feature_matrix
 from .kernel_work import kind_of, no_price, work_of
@@ -30,8 +31,8 @@ Graph = Sequence[Kernel]
 
 #: Fewest graphs from which a predictor is trained: below this the folds of the interval hold one or two graphs each.
 GRAPHS_MIN = 10
-#: Fewest whole networks from which the factor between a sum of kernels and a network is fitted.
-NETWORKS_MIN = 3
+#: Fewest whole networks from which what a network takes beyond the sum of its kernels is fitted.
+NETWORKS_MIN = FIT_MIN
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ class LatencyPredictor:
         random_state: seed of folds and of LightGBM; equal seeds give equal models.
 
     Attributes set by ``fit``: ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each
-    feature by kind), ``scores_`` (absolute log errors on held-out graphs), ``network_scale_`` and ``network_scores_``
-    (None, empty without whole networks), ``held_out_ms_`` (prediction of each training graph by a model that had not
-    seen it).
+    feature by kind), ``scores_`` (absolute log errors on held-out graphs), ``composition_`` and ``network_scores_``
+    (None, empty without whole networks), ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by
+    a model that had not seen it).
     """
 
     def __init__(
@@ -121,15 +122,22 @@ class LatencyPredictor:
         return self
 
     def fit(
-        self, graphs: Sequence[Graph], latency_ms: npt.ArrayLike, *, is_network: Sequence[bool] | None = None
+        self,
+        graphs: Sequence[Graph],
+        latency_ms: npt.ArrayLike,
+        *,
+        is_network: Sequence[bool] | None = None,
+        core_cache_bytes: int | None = None,
     ) -> LatencyPredictor:
         """Train on measured graphs.
 
         Args:
             graphs: the kernels of each graph (``profiler.kernels.kernels``).
             latency_ms: shape (graphs,), positive: net latency, without the runtime's call overhead.
-            is_network: marks whole networks. They do not train the kernels (in a network caches are colder) but fit the
-                one factor between a sum of kernels and a network. Those with a kernel that has no price take no part.
+            is_network: marks whole networks. They do not train the kernels (in a network caches are colder) but fit
+                what a network takes beyond their sum (``composition``). Those with a kernel that has no price take no
+                part.
+            core_cache_bytes: second-level cache of the device; None where it is not known.
 
         Raises:
             UsageError: lengths differ, latencies are not positive and finite, fewer than ``GRAPHS_MIN`` graphs, a graph
@@ -144,14 +152,15 @@ class LatencyPredictor:
         known = np.isfinite(self.held_out_ms_)
         self.scores_ = np.sort(np.abs(np.log(self.held_out_ms_[known] / target[known])))
         self._fit_model(blocks, target)
-        self._fit_network_scale([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
+        self.core_cache_bytes_ = core_cache_bytes
+        self._fit_composition([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
         return self
 
     def predict(self, graphs: Sequence[Graph], *, network: bool = False) -> Floats:
         """Net latency in milliseconds, shape (graphs,).
 
         Args:
-            network: apply the factor for whole networks, where ``fit`` was given enough of them.
+            network: add what a whole network takes beyond the sum, where ``fit`` was given enough of them.
 
         Raises:
             UsageError: ``fit`` was not called.
@@ -186,13 +195,13 @@ class LatencyPredictor:
         """
         if not hasattr(self, "booster_"):
             raise UsageError("this predictor knows nothing yet", remedy="call fit() first, or load_predictor()")
-        scale = self.network_scale_ if network and self.network_scale_ is not None else 1.0
         # The errors of blocks say nothing about a network's: without networks there is no interval for one.
         scores = self.network_scores_ if network else self.scores_
         radius = conformal_radius(scores, alpha)
         kernels = [kernel for graph in graphs for kernel in graph]
-        priced = iter(self._price_kernels(kernels, scale))
-        return [_sum([next(priced) for _ in graph], radius) for graph in graphs]
+        priced = iter(self._price_kernels(kernels))
+        sums = ([next(priced) for _ in graph] for graph in graphs)
+        return [_sum(self._composed(prices) if network else prices, radius) for prices in sums]
 
     def _check(self, graphs: Sequence[Graph], measured: Floats, network: npt.NDArray[np.bool_]) -> None:
         if measured.shape != (len(graphs),) or network.shape != (len(graphs),):
@@ -224,7 +233,7 @@ class LatencyPredictor:
             outside = np.flatnonzero(fold == number).tolist()
             model = LatencyPredictor().set_params(**self.get_params())
             model._fit_model([graphs[i] for i in inside], latency_ms[inside])
-            model.scores_, model.network_scale_, model.network_scores_ = np.zeros(1), None, np.zeros(0)
+            model.scores_, model.composition_, model.network_scores_ = np.zeros(1), None, np.zeros(0)
             for place, price in zip(outside, model.price([graphs[i] for i in outside]), strict=True):
                 held_out[place] = np.nan if price.is_lower_bound else price.total_ms
         return held_out, fold
@@ -254,23 +263,38 @@ class LatencyPredictor:
             for rows in [np.flatnonzero(np.array(names) == kind)]
         }
 
-    def _fit_network_scale(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
-        self.network_scale_: float | None = None
+    def _fit_composition(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+        self.composition_: Composition | None = None
         self.network_scores_: Floats = np.zeros(0)
         prices = self.price(graphs)
-        whole = np.array([not price.is_lower_bound for price in prices], dtype=bool)
-        if whole.sum() < NETWORKS_MIN:
+        whole = [place for place, price in enumerate(prices) if not price.is_lower_bound]
+        if len(whole) < NETWORKS_MIN:
             return
-        ratio = latency_ms[whole] / np.array([price.total_ms for price in prices])[whole]
-        self.network_scale_ = float(np.median(ratio))
-        others = [np.median(np.delete(ratio, place)) for place in range(len(ratio))]
-        self.network_scores_ = np.sort(np.abs(np.log(ratio / np.array(others))))
+        sums = np.array([prices[place].total_ms for place in whole])
+        moved = np.array([bytes_moved(graphs[place], self.core_cache_bytes_) for place in whole])
+        measured = latency_ms[whole]
+        self.composition_ = fit_composition(sums, moved, measured)
+        others = held_out(sums, moved, measured)
+        if others is not None:
+            self.network_scores_ = np.sort(np.abs(np.log(measured / others)))
+
+    def _composed(self, prices: Sequence[KernelPrice]) -> list[KernelPrice]:
+        """The kernels' prices within their network: each with its share of what the cache does not hold."""
+        if self.composition_ is None:
+            return list(prices)
+        moved = bytes_moved_by_kernel([price.kernel for price in prices], self.core_cache_bytes_)
+        sums = np.array([price.latency_ms or 0.0 for price in prices])
+        composed = self.composition_.compose(sums, moved).tolist()
+        return [
+            price if price.latency_ms is None else replace(price, latency_ms=latency_ms)
+            for price, latency_ms in zip(prices, composed, strict=True)
+        ]
 
     def _with_kind(self, kinds: Sequence[str], features: Floats) -> Floats:
         place = {kind: index for index, kind in enumerate(self.kinds_)}
         return np.column_stack([[float(place[kind]) for kind in kinds], features])
 
-    def _price_kernels(self, kernels: Sequence[Kernel], scale: float) -> list[KernelPrice]:
+    def _price_kernels(self, kernels: Sequence[Kernel]) -> list[KernelPrice]:
         kinds = [kind_of(kernel) for kernel in kernels]
         known = [place for place, kind in enumerate(kinds) if kind in self.ranges_]
         prices = [KernelPrice(kernel, None, "unsupported") for kernel in kernels]
@@ -280,7 +304,7 @@ class LatencyPredictor:
         names = [kind for kind in kinds if kind is not None and kind in self.ranges_]
         features = feature_matrix(chosen)
         scores = np.asarray(self.booster_.predict(self._with_kind(names, features), num_threads=1), dtype=np.float64)
-        latency = scale * self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
+        latency = self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
         for place, name, row, cost in zip(known, names, features, latency, strict=True):
             low, high = self.ranges_[name]
             inside = bool(np.all((row >= low) & (row <= high)))

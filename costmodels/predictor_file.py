@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from ..profiler.errors import ArtefactError
 from ..profiler.records import Json, content_hash
+from .composition import Composition
 from .features import FEATURES, WORK
 from .files import write_atomically
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 
 FORMAT = "edgecost-predictor"
-#: 1: first. 2: work counted by operator. A change of ``FEATURES``, ``WORK`` or of what a field means raises it; what
-#: was trained on other numbers is refused: it would price kernels by what they are not.
+#: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
+#: field means raises it; what was trained on other numbers is refused: it would price kernels by what they are not.
 SCHEMA_VERSION = 2
 _REMEDY = "train it again: edgecost train"
 
@@ -46,7 +48,8 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
         "roofline_ms_per_unit": {kind: list(row) for kind, row in predictor.roofline_.to_json().items()},
         "ranges": {kind: bounds.tolist() for kind, bounds in predictor.ranges_.items()},
         "held_out_log_errors": predictor.scores_.tolist(),
-        "network_scale": predictor.network_scale_,
+        "composition": None if predictor.composition_ is None else dict(asdict(predictor.composition_)),
+        "core_cache_bytes": predictor.core_cache_bytes_,
         "network_log_errors": predictor.network_scores_.tolist(),
         "booster_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "provenance": dict(provenance),
@@ -73,8 +76,9 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     predictor.kinds_ = predictor.roofline_.kinds
     predictor.ranges_ = {kind: np.array(rows, dtype=np.float64) for kind, rows in _table(content["ranges"]).items()}
     predictor.scores_ = np.array(content["held_out_log_errors"], dtype=np.float64)
-    scale = content["network_scale"]
-    predictor.network_scale_ = float(scale) if isinstance(scale, int | float) else None
+    predictor.composition_ = _composition(content["composition"])
+    cache = content["core_cache_bytes"]
+    predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
     predictor.booster_ = lgb.Booster(model_str=text)
     provenance = content["provenance"]
@@ -124,6 +128,16 @@ def _read(path: Path) -> str:
         raise ArtefactError(f"{path} is not there", remedy=_REMEDY) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}", remedy=_REMEDY) from error
+
+
+def _composition(value: Json) -> Composition | None:
+    if not isinstance(value, dict):
+        return None
+    scale, costs, networks = (value.get(name) for name in ("scale", "ms_per_megabyte", "networks"))
+    if not isinstance(scale, float) or not isinstance(costs, list) or not isinstance(networks, int):
+        raise ArtefactError("the correction for whole networks is not one", remedy=_REMEDY)
+    weights, activations = (float(cost) for cost in costs if isinstance(cost, int | float))
+    return Composition(scale, (weights, activations), networks)
 
 
 def _table(value: Json) -> dict[str, list[Json]]:

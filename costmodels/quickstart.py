@@ -99,7 +99,7 @@ def run_quickstart(store: Store, space: Space, folder: Path, narrator: Narrator,
     with clock.stage("train the predictor"):
         narrator.stage("training the predictor")
         hashes = [w.graph_hash for cell in space.measurable if (w := space.workload(cell)) is not None]
-        first = train(store, setting.device.identity, setting.profile, cells=hashes)
+        first = _train(store, setting, hashes)
     with clock.stage("build the LUT and price networks"):
         narrator.stage("building the LUT")
         environment = setting.stage.environment.environment_hash
@@ -115,8 +115,8 @@ def run_quickstart(store: Store, space: Space, folder: Path, narrator: Narrator,
         correction = _judge_networks(store, setting, space, lut, chosen, built)
     with clock.stage("write the files"):
         narrator.stage("writing the files")
-        # Once more, now that whole networks are there for the predictor's own factor.
-        training = train(store, setting.device.identity, setting.profile, cells=hashes)
+        # Once more, now that whole networks are there for the predictor's own correction.
+        training = _train(store, setting, hashes)
         lut = lut.with_scale(correction.scale, sum(row.role == "fit" for row in correction.rows))
         files = _write(lut, space, training, setting, built[0], folder)
     scaled = correction.scale * np.array([prices.min(), np.median(prices), prices.max()])
@@ -135,6 +135,11 @@ def run_quickstart(store: Store, space: Space, folder: Path, narrator: Narrator,
         files=files,
         stages=tuple(clock.stages),
     )
+
+
+def _train(store: Store, setting: LocalSetting, cells: Sequence[str]) -> TrainingReport:
+    identity, cache = setting.device.identity, setting.core_cache_bytes
+    return train(store, identity, setting.profile, cells=cells, core_cache_bytes=cache)
 
 
 def _measure_networks(

@@ -14,6 +14,7 @@ from ..db import Store
 from ..profiler.errors import ModelError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Json, RuntimeProfile
+from .composition import composition_document
 from .conformal import cross_coverage
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels
 from .predictor import LatencyPredictor
@@ -61,7 +62,7 @@ class TrainingReport:
             "flops_only": table(self.flops_only),
             "interval_nominal_coverage": 1 - ALPHA,
             "interval_measured_coverage": self.coverage,
-            "network_scale": self.predictor.network_scale_,
+            "composition": composition_document(self.predictor.composition_),
         }
 
 
@@ -72,11 +73,13 @@ def train(
     *,
     cells: Collection[str] = (),
     random_state: int = 0,
+    core_cache_bytes: int | None = None,
 ) -> TrainingReport:
     """Train on everything that the store holds for a device and profile.
 
     Args:
         cells: graph hashes to judge on (the cells of a space); empty judges on all graphs.
+        core_cache_bytes: second-level cache of the device; None where it is not known.
 
     Raises:
         UsageError: too few measurements.
@@ -88,6 +91,7 @@ def train(
         [*graphs, *(graph for _, graph in networks)],
         [sample.latency_ms for sample in [*samples, *(sample for sample, _ in networks)]],
         is_network=[False] * len(samples) + [True] * len(networks),
+        core_cache_bytes=core_cache_bytes,
     )
     return _judge(predictor, samples, graphs, frozenset(cells))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from edgecost.costmodels.composition import bytes_moved
 from edgecost.costmodels.predictor import GRAPHS_MIN, LatencyPredictor
 from edgecost.profiler.errors import GateError, UsageError
 from edgecost.profiler.kernels.graph import Kernel
@@ -126,26 +127,40 @@ def test_with_too_few_graphs_there_is_no_interval(cell_graphs, law) -> None:
     assert few.predict_interval([]).shape == (0, 2)
 
 
-def test_the_factor_for_networks_is_the_median_ratio_and_leaves_blocks_alone(cell_graphs, law, fresh) -> None:
+def test_what_networks_take_beyond_their_sum_is_fitted_leaves_blocks_alone_and_shrugs_off_a_wild_one(
+    cell_graphs, law, fresh
+) -> None:
     blocks, networks = cell_graphs[:60], joined(cell_graphs)
     latency = [*law.true_ms(blocks), *(1.3 * law.true_ms(networks))]
     latency[60] *= 40.0
     made = LatencyPredictor().fit([*blocks, *networks], latency, is_network=[False] * 60 + [True] * len(networks))
     alone = LatencyPredictor().fit(blocks, latency[:60])
     assert made.booster_.model_to_string() == alone.booster_.model_to_string()
-    ratio = np.array(latency[60:]) / alone.predict(networks)
-    assert made.network_scale_ == pytest.approx(np.median(ratio))
-    assert made.network_scale_ == pytest.approx(1.3, rel=0.05)
-    np.testing.assert_allclose(made.predict(fresh, network=True), made.network_scale_ * made.predict(fresh))
-    left_out = [np.median(np.delete(ratio, i)) for i in range(len(ratio))]
-    np.testing.assert_allclose(made.network_scores_, np.sort(np.abs(np.log(ratio / left_out))))
+    assert made.composition_ is not None
+    assert made.composition_.networks == len(networks)
+    np.testing.assert_allclose(made.predict(networks[1:], network=True), latency[61:], rtol=0.08)
+    sums, moved = alone.predict(fresh), np.array([bytes_moved(graph) for graph in fresh])
+    np.testing.assert_allclose(made.predict(fresh, network=True), made.composition_.compose(sums, moved))
+    np.testing.assert_array_equal(made.predict(fresh), alone.predict(fresh))
+    assert len(made.network_scores_) == len(networks)
+
+
+def test_the_size_of_the_cache_decides_what_a_network_has_to_fetch(cell_graphs, law) -> None:
+    blocks, networks = cell_graphs[:60], joined(cell_graphs)
+    graphs, marks = [*blocks, *networks], [False] * 60 + [True] * len(networks)
+    small, none = (
+        LatencyPredictor(rounds=5).fit(graphs, law.true_ms(graphs), is_network=marks, core_cache_bytes=size)
+        for size in (1 << 12, None)
+    )
+    assert (small.core_cache_bytes_, none.core_cache_bytes_) == (1 << 12, None)
+    assert small.composition_ != none.composition_
 
 
 def test_without_enough_networks_there_is_neither_factor_nor_interval_for_one(cell_graphs, law) -> None:
     blocks, networks = cell_graphs[:60], joined(cell_graphs)[:2]
     marks = [False] * 60 + [True] * 2
     made = LatencyPredictor(rounds=5).fit([*blocks, *networks], law.true_ms([*blocks, *networks]), is_network=marks)
-    assert made.network_scale_ is None
+    assert made.composition_ is None
     price = made.price(networks, network=True)[0]
     assert (price.lo_ms, price.hi_ms) == (None, None)
     assert made.price(networks)[0].lo_ms is not None
@@ -156,7 +171,8 @@ def test_one_network_that_cannot_be_priced_does_not_cost_the_others_their_factor
     graphs = [*blocks, *networks, (STRANGER,), (SHAPELESS,)]
     latency = [*law.true_ms(blocks), *(1.2 * law.true_ms(networks)), 5.0, 5.0]
     made = LatencyPredictor().fit(graphs, latency, is_network=[False] * 60 + [True] * 7)
-    assert made.network_scale_ == pytest.approx(1.2, rel=0.05)
+    assert made.composition_ is not None
+    assert made.composition_.scale == pytest.approx(1.2, rel=0.05)
     assert len(made.network_scores_) == 5
 
 
@@ -264,7 +280,7 @@ def test_fitting_again_leaves_nothing_of_the_first_time(cell_graphs, law) -> Non
     alone = LatencyPredictor(rounds=20).fit(again, 3 * law.true_ms(again))
     assert vars(made).keys() == vars(alone).keys()
     assert made.booster_.model_to_string() == alone.booster_.model_to_string()
-    assert made.network_scale_ is None
+    assert made.composition_ is None
     assert made.ranges_.keys() == alone.ranges_.keys()
     for name in ("scores_", "network_scores_", "held_out_ms_", "fold_"):
         np.testing.assert_array_equal(getattr(made, name), getattr(alone, name))

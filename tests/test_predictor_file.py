@@ -53,7 +53,8 @@ def test_what_comes_back_predicts_the_same_to_the_last_bit(made, original, cell_
     for network in (False, True):
         assert made.price(cell_graphs, network=network) == back.price(cell_graphs, network=network)
     np.testing.assert_array_equal(back.network_scores_, made.network_scores_)
-    assert back.network_scale_ == made.network_scale_
+    assert back.composition_ == made.composition_
+    assert back.core_cache_bytes_ == made.core_cache_bytes_
 
 
 def test_saving_what_was_loaded_gives_the_same_bytes(original, tmp_path) -> None:
@@ -67,7 +68,7 @@ def test_a_predictor_without_networks_comes_back_without_their_factor(cell_graph
     made = LatencyPredictor(rounds=5).fit(cell_graphs[:20], law.true_ms(cell_graphs[:20]))
     save_predictor(made, tmp_path, {})
     back, _ = load_predictor(tmp_path)
-    assert back.network_scale_ is None
+    assert back.composition_ is None
     assert len(back.network_scores_) == 0
 
 

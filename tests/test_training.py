@@ -63,7 +63,7 @@ def test_without_repetitions_the_report_has_no_floor_and_is_still_json(notebook,
     fill(notebook, law, space)
     document = train(notebook.store, notebook.device.identity, notebook.profile).document()
     assert document["repeatability_floor"] is None
-    assert document["network_scale"] is None
+    assert document["composition"] is None
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
@@ -92,7 +92,8 @@ def test_networks_fit_the_factor_and_one_that_cannot_be_read_does_not_stop_it(no
     notebook.write(unreadable(), 7.0, purpose="profile")
     report = train(notebook.store, notebook.device.identity, notebook.profile)
     assert report.networks == 4
-    assert report.predictor.network_scale_ == pytest.approx(1.2)
+    assert report.predictor.composition_ is not None
+    assert report.predictor.composition_.scale == pytest.approx(1.2)
 
 
 def test_too_few_measurements_say_so(notebook, space) -> None:
