@@ -259,7 +259,7 @@ def test_an_alpha_that_is_no_share_is_refused(fitted, fresh) -> None:
 
 def test_scikit_learn_can_clone_it(fitted) -> None:
     copy = clone(LatencyPredictor(rounds=7, learning_rate=0.3, random_state=5))
-    assert copy.get_params() == {"rounds": 7, "learning_rate": 0.3, "leaves": 8, "folds": 5, "random_state": 5}
+    assert copy.get_params() == {"rounds": 7, "learning_rate": 0.3, "leaves": 16, "folds": 5, "random_state": 5}
     assert not hasattr(clone(fitted), "booster_")
 
 
