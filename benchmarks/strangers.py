@@ -40,8 +40,6 @@ from edgecost.profiler.workload import Workload
 
 #: Processes that each network is measured in.
 SESSIONS = 2
-#: Networks of a family that fit its factor.
-FACTOR_NETWORKS = 8
 #: They fit the correction; BERT-base alone would take as long as all others.
 REFERENCES = tuple(name for name in REFERENCE_NETWORKS if name != "bert_base")
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -116,19 +114,21 @@ def _gigaflops(graphs: Sequence[Graph]) -> Floats:
     return np.array([sum(work_of(kernel).mega_flops for kernel in graph) / 1e3 for graph in graphs])
 
 
-def with_factor(guess: Floats, truth: Floats) -> tuple[Floats, Floats]:
+def with_factor(guess: Floats, truth: Floats, count: int) -> tuple[Floats, Floats]:
     """Guesses times the factor that a family's first networks ask for, and the truth, of its other networks."""
-    factor = float(np.median(truth[:FACTOR_NETWORKS] / guess[:FACTOR_NETWORKS]))
-    return factor * guess[FACTOR_NETWORKS:], truth[FACTOR_NETWORKS:]
+    factor = float(np.median(truth[:count] / guess[:count]))
+    return factor * guess[count:], truth[count:]
 
 
-def judge(guesses: Mapping[str, Floats], truth: Floats, family: Sequence[str]) -> dict[str, object]:
+def judge(
+    guesses: Mapping[str, Floats], truth: Floats, family: Sequence[str], factor_networks: int
+) -> dict[str, object]:
     """Accuracy of each method, over all strangers and by family; then with a factor from some of each family."""
     families = np.array(family)
     found: dict[str, object] = {}
     for method, guess in guesses.items():
         by_family = {one: accuracy(guess[families == one], truth[families == one]) for one in FAMILIES}
-        parts = [with_factor(guess[families == one], truth[families == one]) for one in FAMILIES]
+        parts = [with_factor(guess[families == one], truth[families == one], factor_networks) for one in FAMILIES]
         fitted = accuracy(*(np.concatenate(side) for side in zip(*parts, strict=True)))
         found[method] = {
             "all": _table(accuracy(guess, truth)),
@@ -145,7 +145,7 @@ def _table(value: Accuracy | None) -> dict[str, object] | None:
     return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
-def run(kernel_count: int, count: int, seed: int, settings: Settings) -> dict[str, object]:
+def run(kernel_count: int, count: int, factor_networks: int, seed: int, settings: Settings) -> dict[str, object]:
     """The whole comparison in a fresh database."""
     setting = LocalSetting.here()
     identity, profile, cache = setting.device.identity, setting.profile, setting.core_cache_bytes
@@ -180,7 +180,7 @@ def run(kernel_count: int, count: int, seed: int, settings: Settings) -> dict[st
         "composition": report.document()["composition"],
         "strangers": len(drawn),
         "floor": _table(accuracy(sessions[:, 1], sessions[:, 0])) if len(sessions) else None,
-        "methods": judge(guesses, truth, [family for family, _ in drawn]),
+        "methods": judge(guesses, truth, [family for family, _ in drawn], factor_networks),
         "networks": [
             {"family": family, "latency_ms": float(value), **{name: float(one[place]) for name, one in guesses.items()}}
             for place, ((family, _), value) in enumerate(zip(drawn, truth, strict=True))
@@ -203,14 +203,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kernels", type=int, default=1400, help="kernels to learn from [default: 1400]")
     parser.add_argument("--networks", type=int, default=16, help="networks of each family [default: 16]")
+    parser.add_argument("--factor", type=int, default=8, help="of these, networks that fit a factor [default: 8]")
     parser.add_argument("--seed", type=int, default=0, help="of kernels, networks and trees [default: 0]")
     parser.add_argument("--preset", choices=PRESETS, default="standard", help="for networks [default: standard]")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    if arguments.networks <= FACTOR_NETWORKS:
-        parser.error(f"--networks must be above {FACTOR_NETWORKS}: so many fit the factor of a family")
+    if not 0 < arguments.factor < arguments.networks:
+        parser.error("--factor must lie between 0 and --networks: the other networks of a family judge it")
     about = head(LocalSetting.here())
-    result = run(arguments.kernels, arguments.networks, arguments.seed, PRESETS[arguments.preset])
+    result = run(arguments.kernels, arguments.networks, arguments.factor, arguments.seed, PRESETS[arguments.preset])
     meaning = sentence(result)
     if arguments.json:
         print_json({**about, **result, "meaning": meaning})
@@ -222,7 +223,7 @@ def main() -> None:
         print(f"\n{method:34s} {_line(tables['all'])}")
         for family, table in tables["by_family"].items():
             print(f"  {family:32s} {_line(table)}")
-        print(f"  {'with a factor from ' + str(FACTOR_NETWORKS) + ' of its family':32s} {_line(tables['with_factor'])}")
+        print(f"  {f'with a factor from {arguments.factor} of its family':32s} {_line(tables['with_factor'])}")
     print(f"\n{meaning}")
 
 

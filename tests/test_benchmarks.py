@@ -71,3 +71,19 @@ def test_ort_against_tvm_gives_a_ratio_and_the_statuses():
     assert row["ort"]["status"] in found["summary"]["ort"]["statuses"]
     assert row["ort"]["ratio"] in (1, None)
     assert set(found["runtimes"]) == {"ort", "tvm"}
+
+
+METHODS = {
+    "edgecost", "edgecost, plain sum", "forests, corrected like edgecost", "forests, plain sum", "line through FLOPs",
+}  # fmt: skip
+
+
+def test_strangers_are_priced_by_every_method_beside_what_two_measurements_differ_by():
+    found = run("strangers.py", "--kernels", "40", "--networks", "2", "--factor", "1")
+    # A machine too busy for one of them leaves it out, and says so by the number.
+    assert 6 <= found["strangers"] <= 10
+    assert found["floor"]["n"] <= found["strangers"]
+    assert set(found["methods"]) == METHODS
+    for method in found["methods"].values():
+        assert method["all"]["n"] == found["strangers"]
+        assert sum(table["n"] for table in method["by_family"].values() if table) == found["strangers"]
