@@ -1,17 +1,19 @@
 """Repeatability: the same kernels measured in several processes, in a row or over hours, by size of kernel.
 
 Run it:  python benchmarks/repeatability.py --processes 5
-Over hours:  python benchmarks/repeatability.py --hours 3 --pause-min 20
+Over hours:  python benchmarks/repeatability.py --hours 3 --pause-min 20 --keep sweeps.jsonl   (again, to go on)
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 from background_load import bursts
 from measuring import Sweep, by_size, head, print_agreement, print_head, print_json, setting_for, sweep
@@ -24,6 +26,29 @@ from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What is kept of a sweep: milliseconds by graph hash, and when it began, in seconds since 1970."""
+
+    began_s: float
+    raw_ms: Mapping[str, float | None]
+    net_ms: Mapping[str, float | None]
+    wall_s: float
+    settled: int
+    attempts: int
+
+    @classmethod
+    def of(cls, one: Sweep, workloads: Sequence[Workload], began_s: float) -> Numbers:
+        raw, net = (
+            {workload.graph_hash: one.latency_ms(workload.graph_hash, net=net) for workload in workloads}
+            for net in (False, True)
+        )
+        return cls(began_s, raw, net, one.wall_s, one.settled, one.attempts)
+
+    def latency_ms(self, graph_hash: str, *, net: bool = False) -> float | None:
+        return (self.net_ms if net else self.raw_ms).get(graph_hash)
+
+
 def measure_often(
     workloads: Sequence[Workload],
     setting: LocalSetting,
@@ -32,20 +57,26 @@ def measure_often(
     processes: int,
     hours: float,
     pause_s: float,
-) -> list[tuple[float, Sweep]]:
-    """Sweeps with the hour at which each began: ``processes`` of them, or as many as fit into ``hours``."""
-    begin = time.monotonic()
-    made: list[tuple[float, Sweep]] = []
+    keep: Path | None,
+) -> list[Numbers]:
+    """Those in the file, then new ones until there are ``processes``, or for ``hours``. Each is kept when it is made."""
+    made = [Numbers(**json.loads(line)) for line in keep.read_text().splitlines()] if keep and keep.exists() else []
+    begin, new = time.monotonic(), 0
     with Bench.for_profile(setting.profile) as bench:
         while len(made) < processes or (time.monotonic() - begin) / 3600 < hours:
-            if made:
+            if new:
                 time.sleep(pause_s)
-            at_hour = (time.monotonic() - begin) / 3600
-            made.append((at_hour, sweep(workloads, setting.stage, settings, bench, seed=len(made))))
+            began_s = time.time()
+            found = sweep(workloads, setting.stage, settings, bench, seed=len(made))
+            made.append(Numbers.of(found, workloads, began_s))
+            new += 1
+            if keep:
+                with keep.open("a") as file:
+                    file.write(json.dumps(asdict(made[-1])) + "\n")
     return made
 
 
-def compare(sweeps: Sequence[Sweep], workloads: Sequence[Workload], *, net: bool) -> dict[str, dict[str, object]]:
+def compare(sweeps: Sequence[Numbers], workloads: Sequence[Workload], *, net: bool) -> dict[str, dict[str, object]]:
     """Differences of all pairs of processes, by the median size of the kernel.
 
     All kernels count, also those that did not reach their interval. A kernel without a latency in one of the two is
@@ -63,7 +94,7 @@ def compare(sweeps: Sequence[Sweep], workloads: Sequence[Workload], *, net: bool
     return by_size(sizes, differences)
 
 
-def levels(sweeps: Sequence[Sweep], workloads: Sequence[Workload]) -> list[float | None]:
+def levels(sweeps: Sequence[Numbers], workloads: Sequence[Workload]) -> list[float | None]:
     """Each process against the median of all, as the median ratio over the kernels: drift that all kernels share."""
     ratios: list[list[float]] = [[] for _ in sweeps]
     for workload in workloads:
@@ -75,12 +106,11 @@ def levels(sweeps: Sequence[Sweep], workloads: Sequence[Workload]) -> list[float
     return [statistics.median(found) if found else None for found in ratios]
 
 
-def document(made: Sequence[tuple[float, Sweep]], workloads: Sequence[Workload]) -> dict[str, object]:
-    sweeps = [one for _, one in made]
+def document(sweeps: Sequence[Numbers], workloads: Sequence[Workload]) -> dict[str, object]:
     return {
         "kernels": len(workloads),
         "processes": len(sweeps),
-        "at_hour": [at_hour for at_hour, _ in made],
+        "at_hour": [(one.began_s - sweeps[0].began_s) / 3600 for one in sweeps],
         "kernels_per_minute": [60 * len(workloads) / one.wall_s for one in sweeps],
         "settled": [one.settled for one in sweeps],
         "attempts": [one.attempts for one in sweeps],
@@ -107,6 +137,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=5, help="sweeps at least, 2 or more [default: 5]")
     parser.add_argument("--hours", type=float, default=0.0, help="go on for so long [default: 0]")
     parser.add_argument("--pause-min", type=float, default=0.0, help="minutes between two sweeps [default: 0]")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="keep sweeps in this file, and go on from those there"
+    )
     parser.add_argument("--kernels", type=int, help="measure this many kernels, evenly spread [default: all]")
     parser.add_argument("--load", type=int, default=0, help="load generators beside the measurements [default: 0]")
     parser.add_argument("--target", type=float, help="half the interval wanted [default: the preset's]")
@@ -124,8 +157,9 @@ def main() -> None:
     pause_s = 60 * arguments.pause_min
     with bursts(arguments.load):
         made = measure_often(
-            workloads, setting, settings, processes=arguments.processes, hours=arguments.hours, pause_s=pause_s
-        )
+            workloads, setting, settings, processes=arguments.processes, hours=arguments.hours, pause_s=pause_s,
+            keep=arguments.keep,
+        )  # fmt: skip
     result = document(made, workloads)
     meaning = sentence(result)
     if arguments.json:
