@@ -59,7 +59,7 @@ def measure_often(
     pause_s: float,
     keep: Path | None,
 ) -> list[Numbers]:
-    """Those in the file, then new ones until there are ``processes``, or for ``hours``. Each is kept when it is made."""
+    """Those in the file, then new ones until there are ``processes``, or for ``hours``; each kept when it is made."""
     made = [Numbers(**json.loads(line)) for line in keep.read_text().splitlines()] if keep and keep.exists() else []
     begin, new = time.monotonic(), 0
     with Bench.for_profile(setting.profile) as bench:
