@@ -263,12 +263,14 @@ def test_a_board_that_dies_while_it_measures_ends_the_measurement(boards: Boards
     listener = Killer(boards, "doomed")
     settings = preset("careful", max_time_s=60.0)
     setting = LocalSetting.here(doomed)
-    # Dead in a visit it ends the workload; dead between two, it is missed when the next runner asks for it.
-    with Bench.for_profile(doomed) as bench, suppress(RunnerError):
+    # Dead in a visit it ends the workload. Dead between two, it is missed when the next runner asks for it; what was
+    # measured by then is kept.
+    with Bench.for_profile(doomed) as bench:
         measure_group([Task(products(), "profile")], setting.stage, settings, listener, bench)
     assert listener.key == ""
-    assert {status for status, _ in listener.ends} <= {Status.CRASHED}
-    assert all("board" in message for _, message in listener.ends)
+    ((status, message),) = listener.ends
+    assert status in (Status.CRASHED, Status.REJECTED)
+    assert "board" in message
 
 
 def test_a_dead_board_is_not_taken_for_a_broken_model(boards: Boards, runtime: RuntimeProfile) -> None:
