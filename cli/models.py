@@ -199,7 +199,7 @@ def _print_price(
         click.echo("  lower bound    what has no price is left out of the total")
     if composition is None:
         click.echo("  not corrected  no whole network was measured, so this is a plain sum of kernels")
-    if price.lo_ms is None:
+    if price.lo_ms is None and not price.is_lower_bound:
         click.echo("  no interval    it needs 9 measured networks: edgecost profile MODEL.onnx, then edgecost train")
     click.echo()
     ranked = sorted(price.kernels, key=lambda kernel: -(kernel.latency_ms or 0.0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -17,7 +17,16 @@ from ..profiler.graphs.blocks import InvertedResidual, Linear
 from ..profiler.graphs.cell_blocks import NasBenchTail, ReluConv
 from ..profiler.graphs.operators import Activation, GraphBuilder
 from ..profiler.graphs.sequence_blocks import EncoderLayer, PatchEmbedding, TokenHead
-from ..profiler.graphs.tensor_operators import AnyActivation
+from ..profiler.graphs.tensor_operators import (
+    AnyActivation,
+    activate,
+    binary,
+    concat,
+    pad,
+    reduce_mean,
+    slice_axis,
+    split,
+)
 from ..profiler.graphs.vision_blocks import (
     BasicResidual,
     Bottleneck,
@@ -27,7 +36,7 @@ from ..profiler.graphs.vision_blocks import (
     OneShotAggregation,
     Pool,
 )
-from ..profiler.graphs.vision_operators import conv
+from ..profiler.graphs.vision_operators import conv, resize, transposed_conv
 from ..profiler.workload import Workload, workload_from_model
 
 Shape = tuple[int, ...]
@@ -60,6 +69,48 @@ class Depthwise:
         return conv(
             graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, activation=self.activation
         )
+
+
+#: What stands between convolutions and products; each keeps the number of axes.
+Step = Literal["sigmoid", "tanh", "sub", "div", "split", "slice", "pad", "mean", "max_pool", "upsample", "transposed"]
+_STEPS: tuple[Step, ...] = get_args(Step)
+
+
+@dataclass(frozen=True)
+class Between:
+    """A convolution, so that its layout is the runtime's, and steps that are no convolution behind it."""
+
+    channels: int
+    steps: tuple[Step, ...]
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        y = conv(graph, x, self.channels, kernel=3)
+        for step in self.steps:
+            y = _after(graph, y, step)
+        return y
+
+
+def _after(graph: GraphBuilder, x: str, step: Step) -> str:
+    _, channels, height, width = graph.shapes[x]
+    if step in ("sigmoid", "tanh"):
+        return activate(graph, x, step)
+    if step in ("sub", "div"):
+        # Against one number per channel, as standardising an image does.
+        return binary(graph, "Sub" if step == "sub" else "Div", x, graph.weight((channels, 1, 1), spread=1.0))
+    if step == "split":
+        left, right = split(graph, x, (channels // 2, channels - channels // 2), 1)
+        return concat(graph, [right, left], 1)
+    if step == "slice":
+        return slice_axis(graph, x, 1, 0, max(1, channels // 2))
+    if step == "pad":
+        return pad(graph, x, (0, 0, 1, 1), (0, 0, 1, 1))
+    if step == "mean":
+        return binary(graph, "Mul", x, reduce_mean(graph, x, (2, 3)))
+    if step == "max_pool":
+        return graph.pool(x, kernel=2 + channels % 2, stride=2, kind="max")
+    if step == "upsample":
+        return resize(graph, x, (2 * height, 2 * width), "nearest")
+    return transposed_conv(graph, x, max(1, channels // 2), kernel=2, stride=2)
 
 
 class _Dice:
@@ -173,9 +224,17 @@ def _head(dice: _Dice) -> Drawn | None:
     return PatchEmbedding(dice.channels(64, 1024), patch), (1, 3, side, side)
 
 
-#: By how many of twenty blocks.
+def _between(dice: _Dice) -> Drawn | None:
+    side, channels = dice.side(6, 80), dice.channels(8, 256)
+    if channels * side**2 > _ELEMENTS_MAX / 16:
+        return None
+    return Between(channels, tuple(dice.one_of(*_STEPS) for _ in range(3))), (1, 8, side, side)
+
+
+#: By how many of twenty-two blocks.
 _FAMILIES: tuple[tuple[int, Callable[[_Dice], Drawn | None]], ...] = (
-    (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (2, _pool), (3, _encoder), (1, _head),
+    (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (2, _pool), (2, _between),
+    (3, _encoder), (1, _head),
 )  # fmt: skip
 
 
