@@ -37,14 +37,19 @@ def canary_drift(
     return now / float(np.median(earlier)) - 1.0
 
 
-def quiet_canary_ns(store: Store, device_identity: str, profile_hash: str) -> float | None:
-    """What the canary takes on this device when nothing else runs; None where too few sessions tell."""
-    earlier = _canaries_us(store, device_identity, profile_hash)
+def quiet_canary_ns(store: Store, device_identity: str, profile_hash: str, environment_hash: str) -> float | None:
+    """What the canary takes on this device when nothing else runs; None where too few sessions tell.
+
+    Only sessions in the same environment count: with another governor another speed is the quiet one.
+    """
+    earlier = _canaries_us(store, device_identity, profile_hash, environment_hash=environment_hash)
     return float(np.percentile(earlier, _QUIET_PERCENTILE)) * 1e3 if len(earlier) >= SESSIONS_MIN else None
 
 
-def _canaries_us(store: Store, device_identity: str, profile_hash: str, session: str = "") -> list[float]:
+def _canaries_us(
+    store: Store, device_identity: str, profile_hash: str, session: str = "", environment_hash: str | None = None
+) -> list[float]:
     """Of earlier sessions, one each, newest first; without ``session``."""
-    found = store.session_conditions(device_identity, profile_hash, _HISTORY)
+    found = store.session_conditions(device_identity, profile_hash, _HISTORY, environment_hash)
     known = [one.get("canary_us") for one in found if one["session"] != session]
     return [float(value) for value in known if isinstance(value, int | float)]

@@ -16,8 +16,8 @@ from ..profiler.workload import Workload
 from .kernel_work import kind_of
 from .random_blocks import random_blocks
 
-#: Share of the kernels by kind, in per cent. Chosen on the errors of a first round with even shares: depthwise
-#: convolutions, reorders and transposes were priced worst.
+#: Share of the kernels by kind, in per cent. Chosen on the errors of a first round, whose kinds came as random blocks
+#: bring them: depthwise convolutions, reorders and transposes were priced worst.
 SHARES_PERCENT = {
     "nchwc.Conv.depthwise": 18.0,
     "nchwc.Conv.pointwise": 18.0,

@@ -73,7 +73,9 @@ class LocalSetting:
         if store is None:
             return stage
         store.put_environment(stage.environment)
-        return replace(stage, quiet_canary_ns=quiet_canary_ns(store, stage.device_identity, self.profile.profile_hash))
+        environment = stage.environment.environment_hash
+        quiet_ns = quiet_canary_ns(store, stage.device_identity, self.profile.profile_hash, environment)
+        return replace(stage, quiet_canary_ns=quiet_ns)
 
     def store_in(self, store: Store) -> None:
         """Make the device, profile and environment known to the store."""

@@ -7,7 +7,6 @@ anything is predicted from it.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from ..profiler.errors import ArtefactError
-from ..profiler.records import Json, content_hash
+from ..profiler.records import Json
 from .composition import Composition
 from .features import FEATURES, WORK
 from .files import write_atomically
 from .predictor import LatencyPredictor
 from .roofline import Roofline
+from .sealed_file import read_sealed, read_text, sealed_text
 
 FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
@@ -54,7 +54,7 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
         "booster_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "provenance": dict(provenance),
     }
-    described = _text({**content, "content_sha256": content_hash(content)})
+    described = sealed_text(content)
     write_atomically(folder / "booster.txt", text)
     write_atomically(folder / "predictor.json", described)
 
@@ -68,7 +68,7 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     import lightgbm as lgb
 
     content = _read_content(folder)
-    text = _read(folder / "booster.txt")
+    text = read_text(folder / "booster.txt", _REMEDY)
     if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
         raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
     predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
@@ -87,47 +87,10 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
 
 def _read_content(folder: Path) -> dict[str, Json]:
     path = folder / "predictor.json"
-    text = _read(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"{path} is not complete JSON: {error}", remedy=_REMEDY) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ArtefactError(f"{path} is not a predictor of edgecost", remedy=_REMEDY)
-    version = content.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise ArtefactError(
-            f"{path} has schema version {version!r}; this edgecost reads {SCHEMA_VERSION}",
-            remedy="upgrade edgecost, or train it again: edgecost train",
-        )
-    if not _is_as_written(content, text):
-        raise ArtefactError(f"{path} was changed after it was written", remedy=_REMEDY)
+    content = read_sealed(path, "a predictor", FORMAT, range(SCHEMA_VERSION, SCHEMA_VERSION + 1), _REMEDY)
     if content["features"] != list(FEATURES) or content["work"] != list(WORK):
         raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
     return content
-
-
-def _is_as_written(content: dict[str, Json], text: str) -> bool:
-    """Every byte: the hash covers the content, and writing it again covers blanks, order and doubled keys."""
-    hashed = {name: value for name, value in content.items() if name != "content_sha256"}
-    try:
-        return content.get("content_sha256") == content_hash(hashed) and _text(content) == text
-    except ValueError:  # 1e999 is JSON, and infinite
-        return False
-
-
-def _text(content: Mapping[str, Json]) -> str:
-    return json.dumps(content, indent=1, allow_nan=False)
-
-
-def _read(path: Path) -> str:
-    try:
-        # As bytes: reading as text would take a changed line ending for the old one.
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{path} is not there", remedy=_REMEDY) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{path} cannot be read: {error}", remedy=_REMEDY) from error
 
 
 def _composition(value: Json) -> Composition | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, func, insert, select
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, func, insert, select, true
 
 from ..profiler.errors import UsageError
 from ..profiler.records import Json, Latency, Measurement, Status
@@ -64,11 +64,11 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
 
 
 def session_conditions(
-    connection: Connection, device_identity: str, profile_hash: str, limit: int
+    connection: Connection, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
 ) -> list[dict[str, Json]]:
     """Conditions of the newest ``limit`` sessions that have any, newest first, each with its ``session``.
 
-    Of a session with many measurements one speaks for all.
+    Of a session with many measurements one speaks for all. None asks for sessions in any environment.
     """
     table, raw = schema.measurement, schema.measurement_raw
     newest = func.max(table.c.started_at).label("newest")
@@ -77,6 +77,7 @@ def session_conditions(
         .join_from(table, raw)
         .where(table.c.device_identity == device_identity, table.c.profile_hash == profile_hash)
         .where(raw.c.kind == "conditions")
+        .where(true() if environment_hash is None else table.c.environment_hash == environment_hash)
         .group_by(table.c.session)
         .order_by(newest.desc())
         .limit(limit)

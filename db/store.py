@@ -164,10 +164,15 @@ class Store:
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
 
-    def session_conditions(self, device_identity: str, profile_hash: str, limit: int) -> list[dict[str, Json]]:
-        """Conditions of the newest ``limit`` sessions that have any, newest first, each with its ``session``."""
+    def session_conditions(
+        self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
+    ) -> list[dict[str, Json]]:
+        """Conditions of the newest ``limit`` sessions that have any, newest first, each with its ``session``.
+
+        None asks for sessions in any environment.
+        """
         with self._database.read() as connection:
-            return measurements.session_conditions(connection, device_identity, profile_hash, limit)
+            return measurements.session_conditions(connection, device_identity, profile_hash, limit, environment_hash)
 
     def retract(self, measurement_id: str, author: str, reason: str) -> None:
         """Say that a measurement is not to be used; it stays, beside the reason.

@@ -64,7 +64,11 @@ def test_the_quiet_level_is_that_of_the_quieter_sessions_and_unknown_with_few(
     assert setting.stage_now(store).quiet_canary_ns is None
     history(store, setting, [3.0] * SESSIONS_MIN + [None] + [4.2] * SESSIONS_MIN)
     assert setting.stage_now(store).quiet_canary_ns == pytest.approx(3000)
-    assert quiet_canary_ns(store, "another", setting.profile.profile_hash) is None
+    environment, profile = setting.stage.environment.environment_hash, setting.profile.profile_hash
+    assert quiet_canary_ns(store, setting.device.identity, profile, environment) == pytest.approx(3000)
+    assert quiet_canary_ns(store, "another", profile, environment) is None
+    # With another governor another speed is the quiet one.
+    assert quiet_canary_ns(store, setting.device.identity, profile, "another") is None
 
 
 def test_a_session_of_many_measurements_counts_once(store: Store, setting: LocalSetting) -> None:

@@ -13,50 +13,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.client import RUNNER, RunnerSupply
 from edgecost.profiler.errors import RunnerError
-from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.loading import OrtLoader
 from edgecost.profiler.measure import RESTARTS_MAX, measure_group
 from edgecost.profiler.protocol import PROTOCOL, Settings
-from edgecost.profiler.records import Environment, Measurement, Status, Visit
-from edgecost.profiler.runtimes import host_profile
+from edgecost.profiler.records import Measurement, Status, Visit
 from edgecost.profiler.tasks import GroupTimes, Stage, Task
 from edgecost.profiler.workload import Workload, workload_from_model
-
-STAGE = Stage(host_profile(), Environment({"test": True}), "device")
-#: So loose that a busy machine settles too.
-LOOSE = Settings(visits_min=3, target=0.5, visits_max=6, rounds_max=60)
-
-
-def conv(channels: int = 4) -> Task:
-    graph = GraphBuilder("conv")
-    made = graph.conv(graph.input((1, 4, 8, 8)), channels, activation="relu")
-    return Task(workload_from_model(f"conv {channels}", "operator", graph.model(made), tuple(graph.weights)), "cell")
-
-
-def graph(
-    nodes: list[onnx.NodeProto],
-    constants: dict[str, np.ndarray] | None = None,
-    *,
-    shape: Sequence[int | str] = (4, 8),
-    kind: int = TensorProto.FLOAT,
-    out: int = TensorProto.FLOAT,
-    domain: str = "",
-) -> Task:
-    made = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", out, None)],
-        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
-    )
-    opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
-    model = helper.make_model(made, opset_imports=opsets, ir_version=8)
-    return Task(workload_from_model(nodes[-1].op_type, "operator", model), "cell")
+from tests.small_tasks import LOOSE, STAGE, conv, graph
 
 
 def heavy() -> Task:

@@ -7,7 +7,6 @@ anything is predicted from it. It is also the export of the table: a constant an
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 import numpy as np
 
 from ...profiler.errors import ArtefactError
-from ...profiler.records import Json, content_hash
+from ...profiler.records import Json
 from ..files import write_atomically
+from ..sealed_file import read_sealed, read_text, sealed_text
 from .intervals import Band
 from .residual import Correction, Expert
 from .ridge import Table
@@ -56,7 +56,7 @@ def save_space_model(model: SpaceModel, folder: Path, provenance: Mapping[str, J
     }
     for name, text in texts.items():
         write_atomically(folder / name, text)
-    write_atomically(folder / NAME, _text({**content, "content_sha256": content_hash(content)}))
+    write_atomically(folder / NAME, sealed_text(content))
 
 
 def load_space_model(folder: Path) -> tuple[SpaceModel, dict[str, Json]]:
@@ -67,7 +67,7 @@ def load_space_model(folder: Path) -> tuple[SpaceModel, dict[str, Json]]:
     Raises:
         ArtefactError: missing, truncated, changed, or written with a newer schema.
     """
-    content = _read_content(folder)
+    content = read_sealed(folder / NAME, "a space model", FORMAT, range(1, SCHEMA_VERSION + 1), _REMEDY)
     try:
         model = _model(content, _read_boosters(folder, content))
     except (KeyError, TypeError, ValueError) as error:
@@ -186,56 +186,13 @@ def _read_boosters(folder: Path, content: Mapping[str, Json]) -> dict[str, lgb.B
     for name, digest in _object(content["sha256"]).items():
         if _TEXT.fullmatch(name) is None:
             raise ArtefactError(f"{folder / NAME} names a file {name!r} that no model has", remedy=_REMEDY)
-        text = _read(folder / name)
+        text = read_text(folder / name, _REMEDY)
         if hashlib.sha256(text.encode()).hexdigest() != digest:
             raise ArtefactError(f"{folder / name} was changed after it was written", remedy=_REMEDY)
         import lightgbm as lgb  # a table alone is priced without it
 
         found[name] = lgb.Booster(model_str=text)
     return found
-
-
-def _read_content(folder: Path) -> dict[str, Json]:
-    path = folder / NAME
-    text = _read(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"{path} is not complete JSON: {error}", remedy=_REMEDY) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ArtefactError(f"{path} is not a space model of edgecost", remedy=_REMEDY)
-    version = content.get("schema_version")
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-        raise ArtefactError(
-            f"{path} has schema version {version!r}; this edgecost reads up to {SCHEMA_VERSION}",
-            remedy=f"upgrade edgecost, or {_REMEDY}",
-        )
-    if not _is_as_written(content, text):
-        raise ArtefactError(f"{path} was changed after it was written", remedy=_REMEDY)
-    return content
-
-
-def _is_as_written(content: dict[str, Json], text: str) -> bool:
-    """Every byte: the hash covers the content, and writing it again covers blanks, order and doubled keys."""
-    hashed = {name: value for name, value in content.items() if name != "content_sha256"}
-    try:
-        return content.get("content_sha256") == content_hash(hashed) and _text(content) == text
-    except ValueError:  # 1e999 is JSON, and infinite
-        return False
-
-
-def _text(content: Mapping[str, Json]) -> str:
-    return json.dumps(content, indent=1, allow_nan=False)
-
-
-def _read(path: Path) -> str:
-    try:
-        # As bytes: reading as text would take a changed line ending for the old one.
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{path} is not there", remedy=_REMEDY) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{path} cannot be read: {error}", remedy=_REMEDY) from error
 
 
 def _object(value: Json) -> dict[str, Json]:
