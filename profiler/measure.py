@@ -163,7 +163,7 @@ class _Group:
         runner.send({"verb": "round", "order": list(order)})
 
     def _next_round(self, ended: Container[str]) -> list[str]:
-        """Who has not ended, without the probes that are known well enough: they would take a twentieth of the time."""
+        """Who has not ended, without the probes that are known well enough: they would only take time."""
         known = {name for name in self.probes if has_converged(self.visits[name], self.settings)}
         return [name for name in self.open if name not in ended and name not in known]
 
