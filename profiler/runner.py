@@ -734,11 +734,12 @@ class Runner(object):
     def visit(self, name):
         session, wall, rules = self.sessions[name], self.wall, self.rules
         started = wall()
-        typical = self._settle(session, self.typical_ns[name])
+        typical = self.typical_ns[name] = self._settle(session, self.typical_ns[name])
         count = max(rules["runs_min"], min(rules["runs_max"], int(rules["visit_ns"] / max(1, typical))))
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         wall_ns, cpu_ns = session.timed(count, wall, self.cpu)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
+        self.typical_ns[name] = min([typical] + wall_ns)
         return {"wall_ns": wall_ns, "cpu_ns": cpu_ns, "switches": switches, "visit_ns": wall() - started}
 
     def copies(self, request):
@@ -762,8 +763,12 @@ class Runner(object):
     def _settle(self, session, typical):
         """Run without timing until the caches hold what this session needs; the shortest time of a run so far."""
         rules, wall = self.rules, self.wall
-        made, spent = 0, 0
-        while made < rules["discards"] or (spent < rules["discard_ns"] and made < rules["discards_max"]):
+        made, spent, taken = 0, 0, 0
+        while (
+            made < rules["discards"]
+            or (spent < rules["discard_ns"] and made < rules["discards_max"])
+            or (100 * taken > rules["settled_percent"] * typical and made < rules["settle_max"])
+        ):
             begin = wall()
             session.run()
             taken = wall() - begin
