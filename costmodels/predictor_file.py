@@ -26,6 +26,8 @@ FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
 #: field means raises it; what was trained on other numbers is refused: it would price kernels by what they are not.
 SCHEMA_VERSION = 2
+#: What a predictor consists of.
+FILES = ("predictor.json", "booster.txt")
 _REMEDY = "train it again: edgecost train"
 
 
