@@ -269,7 +269,10 @@ def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
     click.echo(f"{device}; {card.profile_label}")
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     click.echo(f"{card.model} of {card.metric} in {card.unit}, made {card.made_at} with {versions}\n")
-    print_table("What it was made of", ["", ""], _data_rows(card), left=2)
+    click.echo("What it was made of")
+    for name, text in _data_rows(card):
+        click.echo(f"  {name:<14}{text}")
+    click.echo()
     rows = [
         accuracy_row("measured again in another process (the floor)", card.floor),
         accuracy_row("predicted, held out", card.held_out),

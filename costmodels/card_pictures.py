@@ -29,6 +29,7 @@ _OTHERS, _OTHERS_MARKER = "#777777", "."
 _BAND = 0.1
 #: Factor beyond which a point is drawn at the border: one wild kind would leave the others a line.
 _FACTOR_MAX = 3.0
+_RATIOS = (0.5, 0.8, 1.0, 1.25, 2.0, 3.0)
 
 
 def card_svg(card: ModelCard) -> str:
@@ -136,7 +137,9 @@ def _draw_pairs(axes: Axes, card: ModelCard, groups: Sequence[tuple[str, list[in
     set_ticks(axes.yaxis, low, high)
     axes.set_xlabel(f"measured, {card.unit}; grey: within ±{_BAND:.0%}".replace("%", " %"))
     axes.set_ylabel(f"predicted, {card.unit}")
-    axes.legend(loc="upper left", frameon=False, fontsize=8.0, markerscale=1.6)
+    # Drawn from the rarest on, so that no kind hides beneath the others; read from the commonest on.
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", frameon=False, fontsize=8.0, markerscale=1.6)
     _grid(axes, "both")
 
 
@@ -155,7 +158,8 @@ def _draw_residuals(axes: Axes, card: ModelCard, groups: Sequence[tuple[str, lis
     axes.set_ylim(1 / _FACTOR_MAX / 1.05, _FACTOR_MAX * 1.05)
     low, high = axes.get_xlim()
     set_ticks(axes.xaxis, low, high)
-    set_ticks(axes.yaxis, 1 / _FACTOR_MAX, _FACTOR_MAX)
+    axes.set_yticks(_RATIOS, [f"{ratio:g}" for ratio in _RATIOS])
+    axes.minorticks_off()
     note = f"; {beyond} beyond a factor of {_FACTOR_MAX:g} are at the border" if beyond else ""
     axes.set_xlabel(f"measured, {card.unit}{note}")
     axes.set_ylabel("predicted / measured")

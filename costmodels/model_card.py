@@ -294,6 +294,10 @@ def _limits(
 ) -> tuple[str, ...]:
     known = set(judged.predictor.kinds_)
     told = [f"Kernels of other than its {len(known)} kinds have no price: a graph with one gets a lower bound."]
+    unpredicted = int(np.isnan(judged.predictor.held_out_ms_).sum())
+    if unpredicted:
+        graphs = "1 graph" if unpredicted == 1 else f"{unpredicted} graphs"
+        told.append(f"{graphs} had no prediction when held out, for no other graph has such a kernel.")
     missing = [kind for kind in SHARES_PERCENT if kind not in known]
     if missing and profile.runtime == "onnxruntime":
         told.append(f"Nothing was measured of {', '.join(missing)}, which most networks have.")

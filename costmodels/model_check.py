@@ -27,6 +27,9 @@ _SESSIONS_MIN = 3
 #: A quantity of the probe that differs by more than this is another machine; disturbed ones differ by less.
 _PROBE_SHARE = 0.25
 
+#: As people read it.
+_NOMINAL = f"{(1 - ALPHA) * 100:g} %"
+
 Verdict = Literal["fresh", "environment changed", "drifted"]
 
 
@@ -131,8 +134,8 @@ class _Inquiry:
             what = f"the machine is {_change(self.canary_change)} than it was in training, in {len(since)} sessions"
             self.findings.append(Finding(what, MEASURE_ANCHORS, anchors_tell=True))
         else:
-            change = f"{self.canary_change:+.1%} in {len(since)} sessions since training"
-            self.notes.append(f"the machine's own speed: {change}, within {DRIFT_LIMIT:.0%}")
+            change = f"{_signed(self.canary_change)} in {len(since)} sessions since training"
+            self.notes.append(f"the machine's own speed: {change}, within {DRIFT_LIMIT * 100:g} %")
 
     def ask_probe(self, card: ModelCard) -> None:
         """A newer probe against that of the training."""
@@ -147,11 +150,11 @@ class _Inquiry:
         moved = {name: change for name, change in changes.items() if abs(change) > _PROBE_SHARE}
         if moved:
             worst = max(moved, key=lambda name: abs(moved[name]))
-            named = f"{worst.removeprefix('log_')} by {moved[worst]:+.0%}"
+            named = f"{worst.removeprefix('log_')} by {_signed(moved[worst])}"
             what = f"the probe finds {len(moved)} of {len(changes)} quantities changed, {named}"
             self.findings.append(Finding(what, MEASURE_ANCHORS, anchors_tell=True))
         else:
-            self.notes.append(f"the probe: {len(changes)} quantities within {_PROBE_SHARE:.0%}")
+            self.notes.append(f"the probe: {len(changes)} quantities within {_PROBE_SHARE * 100:g} %")
 
     def ask_newer(self, card: ModelCard, predictor: LatencyPredictor) -> None:
         """Measurements made since, each predicted first."""
@@ -171,7 +174,8 @@ class _Inquiry:
         if newer.is_outside:
             assert newer.outside is not None
             assert newer.shift is not None
-            outside = f"{newer.outside:.0%} are outside the {1 - ALPHA:.0%} interval, {newer.shift:+.1%} in the median"
+            share, shift = f"{newer.outside * 100:.1f} %", _signed(newer.shift)
+            outside = f"{share} are outside the {_NOMINAL} interval, the median is {shift} off"
             remedy = MEASURE_ANEW if newer.is_shifted else "train on them, too: edgecost train"
             self.findings.append(Finding(f"{told}: {outside}", remedy))
         if not newer.is_shifted and not newer.is_outside:
@@ -192,8 +196,9 @@ class _Inquiry:
         if told.verdict == "unknown" or told.change is None:
             self.notes.append("anchors: too few gave a number; stop other programs and try again")
         elif told.verdict == "holds":
-            change = f"{told.change:+.1%} in the median of {len(self.readings)}"
-            self.notes.append(f"anchors: {change}, within {told.limit:.1%}, as two sessions of one machine are")
+            change = f"{_signed(told.change)} in the median of {len(self.readings)}"
+            limit = f"{told.limit * 100:.1f} %"
+            self.notes.append(f"anchors: {change}, within {limit}, as two sessions of one machine are")
         elif told.verdict == "all":
             what = f"all {len(self.readings)} anchors are {_change(told.change)} in the median than at training"
             self.findings.append(Finding(what, MEASURE_ANEW))
@@ -225,8 +230,13 @@ class _Inquiry:
 def _newer(newer: Newer) -> str:
     if newer.outside is None:
         return "too few to tell anything"
-    again = "" if newer.repeated_shift is None else f"; those again differ by {newer.repeated_shift:+.1%}"
-    return f"{newer.outside:.1%} outside the {1 - ALPHA:.0%} interval{again}"
+    again = "" if newer.repeated_shift is None else f"; those again differ by {_signed(newer.repeated_shift)}"
+    return f"{newer.outside * 100:.1f} % outside the {_NOMINAL} interval{again}"
+
+
+def _signed(change: float) -> str:
+    """``+12.0 %``."""
+    return f"{change * 100:+.1f} %"
 
 
 def _change(change: float) -> str:

@@ -66,7 +66,7 @@ def cheap_findings(provenance: Mapping[str, Json], setting: LocalSetting) -> lis
     identity = provenance.get("device_identity")
     if isinstance(identity, str) and identity != setting.device.identity:
         named = provenance.get("device_description") or provenance.get("device") or identity[:12]
-        return [Finding(f"it was trained on another device, {named}", MEASURE_PROFILE)]
+        return [Finding(f"it was trained on another device, {named}, and prices that one", MEASURE_PROFILE)]
     found = []
     trained = provenance.get("environment")
     if isinstance(trained, dict):
@@ -85,7 +85,7 @@ def cheap_findings(provenance: Mapping[str, Json], setting: LocalSetting) -> lis
 
 
 def cheap_warnings(provenance: Mapping[str, Json], setting: LocalSetting) -> list[str]:
-    """One line for people when a predictor may be stale, none when nothing speaks against it."""
+    """One line for people when a predictor may be stale or is another device's; none when nothing speaks against it."""
     found = cheap_findings(provenance, setting)
     if not found:
         return []
