@@ -99,14 +99,12 @@ def choose_anchors(samples: Sequence[Sample], kinds: Sequence[str], purposes: Se
         if sample.latency_ms >= SHORTEST_MS and spread <= _SPREAD_MAX:
             groups[kind].append((sample.latency_ms, sample.workload.graph_hash, place))
     ranked = sorted(groups, key=lambda kind: (-len(groups[kind]), kind))[:KINDS]
-    # Where there are fewer kinds, each has more anchors.
-    each = max(OF_EACH, KINDS * OF_EACH // max(1, len(ranked)))
+    places_of = _places({kind: len(groups[kind]) for kind in ranked})
     chosen = []
-    for kind in ranked:
+    for kind, each in places_of.items():
         ordered = sorted(groups[kind])
         # The middles of equal parts: the extremes are the least usual.
-        places = sorted({int((part + 0.5) * len(ordered) / each) for part in range(each)})
-        chosen += [ordered[place][2] for place in places]
+        chosen += [ordered[int((part + 0.5) * len(ordered) / each)][2] for part in range(each)]
     return tuple(
         Anchor(
             graph_hash=samples[place].workload.graph_hash,
@@ -117,6 +115,14 @@ def choose_anchors(samples: Sequence[Sample], kinds: Sequence[str], purposes: Se
         )
         for place in chosen
     )
+
+
+def _places(candidates: Mapping[str, int]) -> dict[str, int]:
+    """Anchors by kind: as evenly as there are candidates, the commoner kinds first."""
+    places = dict.fromkeys(candidates, 0)
+    while sum(places.values()) < min(KINDS * OF_EACH, sum(candidates.values())):
+        places[min((kind for kind in places if places[kind] < candidates[kind]), key=places.__getitem__)] += 1
+    return places
 
 
 def measure_anchors(
