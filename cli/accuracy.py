@@ -19,15 +19,16 @@ def print_accuracy(title: str, report: TrainingReport) -> None:
         title,
         ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"],
         [
-            _row("measured again in another process (the floor)", report.floor),
-            _row("predicted, held out", report.held_out),
-            _row("FLOPs only, held out", report.flops_only),
+            accuracy_row("measured again in another process (the floor)", report.floor),
+            accuracy_row("predicted, held out", report.held_out),
+            accuracy_row("FLOPs only, held out", report.flops_only),
         ],
     )
     click.echo(f"The 90 % intervals held {percent(report.coverage)} of what was held out.")
 
 
-def _row(name: str, value: Accuracy | None) -> list[str]:
+def accuracy_row(name: str, value: Accuracy | None) -> list[str]:
+    """A line of the table: bands, mean error, rank correlation."""
     if value is None:
         return [name, "–", "–", "–", "–", "–"]
     rho = "–" if value.spearman is None else f"{value.spearman:.4f}"

@@ -58,6 +58,7 @@ def build(
     from ..costmodels.network_scale import scale_from_store
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.space_file import load_space
+    from ..costmodels.staleness import cheap_warnings
     from ..db import Store
 
     writers = [lut_format(name) for name in formats]
@@ -68,7 +69,9 @@ def build(
         model = None
         place = predictor or default_predictor(setting.device.identity, setting.profile)
         if not measured_only and (predictor is not None or (place / "predictor.json").exists()):
-            model, _ = load_predictor(place)
+            model, provenance = load_predictor(place, metric="latency")
+            for warning in cheap_warnings(provenance, setting):
+                click.echo(warning, err=True)
         environment = setting.stage.environment.environment_hash
         table = build_lut(store, space, setting.device, setting.profile, environment, model)
         table = scale_from_store(store, setting.device.identity, setting.profile, space, table)

@@ -113,17 +113,21 @@ def predict(
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
+    from ..costmodels.staleness import cheap_warnings
     from ..profiler.kernels.graph import kernel_graph
     from ..profiler.model_file import read_model
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
-    predictor, provenance = load_predictor(folder or default_predictor(setting.device.identity, setting.profile))
+    place = folder or default_predictor(setting.device.identity, setting.profile)
+    predictor, provenance = load_predictor(place, metric="latency")
     trained_for = provenance.get("profile_hash")
     if trained_for not in (None, setting.profile.profile_hash):
         raise ArtefactError(
             f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
             remedy="name that runtime: --runtime; or train for this one: edgecost campaign run …, then edgecost train",
         )
+    for warning in cheap_warnings(provenance, setting):
+        click.echo(warning, err=True)
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
         workload = read_model(model, dict(shapes), Path(scratch))
         graph = kernel_graph(workload, setting.profile)

@@ -6,7 +6,7 @@ own speed, whatever is measured. A lower clock, heat or another host moves it, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -44,6 +44,20 @@ def quiet_canary_ns(store: Store, device_identity: str, profile_hash: str, envir
     """
     earlier = _canaries_us(store, device_identity, profile_hash, environment_hash=environment_hash)
     return float(np.percentile(earlier, _QUIET_PERCENTILE)) * 1e3 if len(earlier) >= SESSIONS_MIN else None
+
+
+def canary_level_us(
+    store: Store, device_identity: str, profile_hash: str, is_meant: Callable[[str], bool], *, sessions_min: int = 1
+) -> float | None:
+    """The canary's median level over the newest sessions that are meant; None where fewer of them have one.
+
+    Args:
+        is_meant: whether a session counts, by its name.
+    """
+    found = store.session_conditions(device_identity, profile_hash, _HISTORY)
+    known = [one.get("canary_us") for one in found if is_meant(str(one["session"]))]
+    levels = [float(value) for value in known if isinstance(value, int | float)]
+    return float(np.median(levels)) if len(levels) >= max(1, sessions_min) else None
 
 
 def _canaries_us(

@@ -138,6 +138,27 @@ def chosen_profile(
     return resolve(find_runtime(name, store_url), threads=threads, precision=precision)
 
 
+def present_profile(profile: RuntimeProfile) -> RuntimeProfile:
+    """The profile that the same configuration is on this machine now: its runtime may have another version.
+
+    Raises:
+        UsageError, MissingPackage, RunnerError: as ``resolve``.
+    """
+    named = NamedRuntime(
+        name="",
+        summary="",
+        runtime=profile.runtime,
+        provider=profile.provider,
+        threads=profile.threads,
+        precision=profile.precision,
+        graph_level=profile.graph_level,
+        options=profile.options,
+        interpreter=profile.interpreter,
+        affinity=profile.affinity,
+    )
+    return resolve(named)
+
+
 def list_runtimes(store_url: str | None = None) -> list[Availability]:
     """All named runtimes, the built-in ones first; each distinct interpreter is asked once what it has.
 

@@ -7,7 +7,8 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,8 @@ from .comparison import Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import XAxis
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 #: Rows that a picture shows, largest difference first; more are not legible.
 ROWS_MAX = 40
@@ -43,10 +45,32 @@ def comparison_svg(comparison: Comparison) -> str:
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     shown = comparison.rows[:ROWS_MAX]
+    with drawing():
+        figure = Figure(figsize=(11.0, 1.9 + 0.42 * len(shown)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        _draw_strips(left, shown)
+        _draw_ratios(right, shown)
+        left.set_ylim(len(shown) - 0.4, -0.6)
+        left.set_yticks(range(len(shown)), [_label(row) for row in shown])
+        figure.suptitle(_title(comparison), fontsize=10.0)
+        hidden = len(comparison.rows) - len(shown)
+        if hidden:
+            figure.supxlabel(f"{hidden} more workloads, with smaller differences, are not shown", fontsize=9.0)
+        return svg_text(figure)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings under which all pictures are drawn; ends with the block.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    from matplotlib import rc_context
+
     settings = rc_context(
         {
             # Text stays text: it can be searched and read aloud. The salt makes the ids of the file repeat.
@@ -61,19 +85,57 @@ def comparison_svg(comparison: Comparison) -> str:
     with settings, warnings.catch_warnings():
         # The viewer's own fonts draw the text; ours only estimate its width.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(11.0, 1.9 + 0.42 * len(shown)), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        _draw_strips(left, shown)
-        _draw_ratios(right, shown)
-        left.set_ylim(len(shown) - 0.4, -0.6)
-        left.set_yticks(range(len(shown)), [_label(row) for row in shown])
-        figure.suptitle(_title(comparison), fontsize=10.0)
-        hidden = len(comparison.rows) - len(shown)
-        if hidden:
-            figure.supxlabel(f"{hidden} more workloads, with smaller differences, are not shown", fontsize=9.0)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+        yield
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as SVG, the same bytes each time; within ``drawing``."""
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     return drawn.getvalue()
+
+
+def html_page(title: str, lead: str, svg: str, rest: str) -> str:
+    """One page that needs nothing else: no script, nothing fetched.
+
+    Args:
+        title, lead: text, in front of the picture.
+        rest: HTML, behind it.
+    """
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{html_text(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{html_text(title)}</h1>
+<p>{html_text(lead)}</p>
+{svg[svg.index("<svg") :]}
+{rest}
+</body>
+</html>
+"""
+
+
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts."""
+    body = "\n".join(f"<tr>{''.join(f'<td>{html_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"""<table>
+<thead><tr>{"".join(f"<th>{html_text(head)}</th>" for head in heads)}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>"""
+
+
+def html_list(lines: Iterable[str]) -> str:
+    """A list of texts."""
+    items = "\n".join(f"<li>{html_text(line)}</li>" for line in lines)
+    return f"""<ul>
+{items}
+</ul>"""
 
 
 def comparison_html(comparison: Comparison) -> str:
@@ -84,34 +146,10 @@ def comparison_html(comparison: Comparison) -> str:
     """
     svg = comparison_svg(comparison)
     heads = ("workload", "A, ms", "B, ms", "B / A", "95 % interval", "verdict", "latency", "interval of A", "of B")
-    body = "\n".join(
-        f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in _cells(row))}</tr>" for row in comparison.rows
-    )
-    notes = "\n".join(f"<li>{_html(note)}</li>" for note in (*_counts(comparison), *comparison.notes))
-    title = _html(f"A: {comparison.a.text}, B: {comparison.b.text}")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{_html(summary(comparison))}</p>
-{svg[svg.index("<svg") :]}
-<table>
-<thead><tr>{"".join(f"<th>{_html(head)}</th>" for head in heads)}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-<ul>
-{notes}
-</ul>
-</body>
-</html>
-"""
+    table = html_table(heads, (_cells(row) for row in comparison.rows))
+    notes = html_list((*_counts(comparison), *comparison.notes))
+    title = f"A: {comparison.a.text}, B: {comparison.b.text}"
+    return html_page(title, summary(comparison), svg, f"{table}\n{notes}")
 
 
 def summary(comparison: Comparison) -> str:
@@ -154,7 +192,7 @@ def _draw_strips(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xscale("log")
     kinds = sorted({row.basis for row in rows})
     axes.set_xlabel(f"{' or '.join(kinds)} latency of a visit, ms\nlogarithmic; bar: median over sessions")
-    _set_ticks(axes.xaxis, *axes.get_xlim())
+    set_ticks(axes.xaxis, *axes.get_xlim())
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, markerscale=2)
@@ -175,12 +213,12 @@ def _draw_ratios(axes: Axes, rows: Sequence[Row]) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.97), max(high, 1.03))
     axes.set_xlabel("B / A with 95 % interval\nbelow 1: B is faster; hollow: no difference shown")
-    _set_ticks(axes.xaxis, *axes.get_xlim())
+    set_ticks(axes.xaxis, *axes.get_xlim())
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _set_ticks(axis: XAxis, low: float, high: float) -> None:
+def set_ticks(axis: Axis, low: float, high: float) -> None:
     """Plain numbers: round ones within a decade, else 1, 2 and 5 of each decade, or its first only over many."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -225,5 +263,6 @@ def _plain(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
-def _html(text: str) -> str:
+def html_text(text: str) -> str:
+    """Text as it may stand in HTML."""
     return html.escape(_plain(text))

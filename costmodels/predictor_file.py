@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +23,19 @@ from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
 
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
 FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
 #: field means raises it; what was trained on other numbers is refused: it would price kernels by what they are not.
+#: Within 2 the provenance came to tell of the metric, the environment and the protocol; what is not told counts as
+#: latency, and is not compared. ``tests/golden`` has a file of each version that is still read.
 SCHEMA_VERSION = 2
+#: Versions that can be read.
+_READABLE = range(2, SCHEMA_VERSION + 1)
+#: What a predictor consists of.
+FILES = ("predictor.json", "booster.txt")
 _REMEDY = "train it again: edgecost train"
 
 
@@ -59,18 +69,42 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
     write_atomically(folder / "predictor.json", described)
 
 
-def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
+def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPredictor, dict[str, Json]]:
     """Read a predictor and its provenance.
 
+    Args:
+        metric: what it has to predict, such as ``latency``; None takes whatever it predicts.
+
     Raises:
-        ArtefactError: missing, truncated, changed, or written with a newer schema.
+        ArtefactError: missing, truncated, changed, of another metric, or written with a schema that cannot be read.
     """
     import lightgbm as lgb
 
     content = _read_content(folder)
     text = read_text(folder / "booster.txt", _REMEDY)
-    if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
+    if hashlib.sha256(text.encode()).hexdigest() != content.get("booster_sha256"):
         raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
+    provenance = _provenance(content)
+    found = provenance.get("metric", "latency")
+    if metric not in (None, found):
+        raise ArtefactError(f"{folder} predicts {found}, not {metric}", remedy=f"name a predictor of {metric}")
+    try:
+        return _predictor(content, lgb.Booster(model_str=text)), provenance
+    except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+        path = folder / "predictor.json"
+        raise ArtefactError(f"{path} lacks a field or has a wrong one: {error}", remedy=_REMEDY) from error
+
+
+def read_provenance(folder: Path) -> dict[str, Json]:
+    """What a predictor was trained on, without its trees.
+
+    Raises:
+        ArtefactError: as ``load_predictor``.
+    """
+    return _provenance(_read_content(folder))
+
+
+def _predictor(content: dict[str, Json], booster: lgb.Booster) -> LatencyPredictor:
     predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
     predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]))
     predictor.kinds_ = predictor.roofline_.kinds
@@ -80,15 +114,19 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     cache = content["core_cache_bytes"]
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
-    predictor.booster_ = lgb.Booster(model_str=text)
-    provenance = content["provenance"]
-    return predictor, provenance if isinstance(provenance, dict) else {}
+    predictor.booster_ = booster
+    return predictor
+
+
+def _provenance(content: dict[str, Json]) -> dict[str, Json]:
+    provenance = content.get("provenance")
+    return provenance if isinstance(provenance, dict) else {}
 
 
 def _read_content(folder: Path) -> dict[str, Json]:
     path = folder / "predictor.json"
-    content = read_sealed(path, "a predictor", FORMAT, range(SCHEMA_VERSION, SCHEMA_VERSION + 1), _REMEDY)
-    if content["features"] != list(FEATURES) or content["work"] != list(WORK):
+    content = read_sealed(path, "a predictor", FORMAT, _READABLE, _REMEDY)
+    if content.get("features") != list(FEATURES) or content.get("work") != list(WORK):
         raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
     return content
 

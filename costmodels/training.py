@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,13 @@ from ..db import Store
 from ..profiler.errors import ModelError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Json, RuntimeProfile
+from .card_file import plain_json, write_card
 from .composition import composition_document
-from .conformal import cross_coverage
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels
+from .model_card import Judged, ModelCard, predictor_card
 from .predictor import LatencyPredictor
-from .predictor_file import save_predictor
+from .predictor_file import FILES, save_predictor
+from .training_data import training_data
 from .validation import Accuracy, accuracy, flops_baseline, repeatability
 
 #: Nominal share of graphs outside the intervals that are printed.
@@ -36,6 +37,7 @@ class TrainingReport:
         flops_only: the same judgement of a line through FLOPs.
         coverage: share of held-out graphs inside the 90 % interval; None when too few.
         networks: whole networks behind the network factor.
+        card: all of it and more, as it is kept beside the predictor.
     """
 
     predictor: LatencyPredictor
@@ -46,6 +48,7 @@ class TrainingReport:
     floor: Accuracy | None
     flops_only: Accuracy | None
     coverage: float | None
+    card: ModelCard
 
     def document(self) -> dict[str, Json]:
         """The report as JSON, without the model."""
@@ -93,7 +96,18 @@ def train(
         is_network=[False] * len(samples) + [True] * len(networks),
         core_cache_bytes=core_cache_bytes,
     )
-    return _judge(predictor, samples, graphs, frozenset(cells))
+    data, around = training_data(
+        store,
+        device_identity,
+        profile,
+        graphs=[sample.workload.graph_hash for sample in samples],
+        networks=[sample.workload.graph_hash for sample, _ in networks],
+        kernels=sum(map(len, graphs)),
+        seed=random_state,
+    )
+    purposes = [around.purposes[sample.workload.graph_hash] for sample in samples]
+    judged = _judge(predictor, samples, graphs, purposes, networks, frozenset(cells))
+    return _report(judged, predictor_card(judged, profile, data, around))
 
 
 def _readable(samples: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Sample, tuple[Kernel, ...]]]:
@@ -109,25 +123,59 @@ def _judge(
     predictor: LatencyPredictor,
     samples: Sequence[Sample],
     graphs: Sequence[Sequence[Kernel]],
+    purposes: Sequence[str],
+    networks: Sequence[tuple[Sample, tuple[Kernel, ...]]],
     cells: frozenset[str],
-) -> TrainingReport:
+) -> Judged:
     truth = np.array([sample.latency_ms for sample in samples])
     chosen = np.array([not cells or sample.workload.graph_hash in cells for sample in samples])
-    errors = np.abs(np.log(predictor.held_out_ms_ / truth))
-    known = chosen & np.isfinite(errors)
-    return TrainingReport(
+    return Judged(
         predictor=predictor,
-        graphs=len(samples),
-        cells=int(chosen.sum()),
-        networks=len(predictor.network_scores_),
+        samples=samples,
+        graphs=graphs,
+        purposes=purposes,
+        chosen=chosen,
+        networks=networks,
         held_out=accuracy(predictor.held_out_ms_[chosen], truth[chosen]),
         floor=repeatability([sample for sample, inside in zip(samples, chosen, strict=True) if inside]),
         flops_only=accuracy(flops_baseline(graphs, truth, predictor.fold_)[chosen], truth[chosen]),
-        coverage=cross_coverage(errors[known], predictor.fold_[known], ALPHA),
+    )
+
+
+def _report(judged: Judged, card: ModelCard) -> TrainingReport:
+    at_alpha = next(one for one in card.coverage if abs(one.nominal - (1 - ALPHA)) < 1e-9)
+    return TrainingReport(
+        predictor=judged.predictor,
+        graphs=len(judged.samples),
+        cells=int(judged.chosen.sum()),
+        networks=len(judged.predictor.network_scores_),
+        held_out=judged.held_out,
+        floor=judged.floor,
+        flops_only=judged.flops_only,
+        coverage=at_alpha.held,
+        card=card,
     )
 
 
 def save_report(report: TrainingReport, folder: Path, provenance: dict[str, Json]) -> None:
-    """Write the predictor with its report and origin beside it."""
-    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    save_predictor(report.predictor, folder, {**provenance, "trained_at": made, "report": report.document()})
+    """Write the predictor with its report and origin beside it, and its card.
+
+    What tells whether it is stale stands in the provenance as well: reading that takes no time (``staleness.py``).
+    """
+    card = report.card
+    origin: dict[str, Json] = {
+        **provenance,
+        "metric": card.metric,
+        "trained_at": card.made_at,
+        "environment": None if card.environment is None else plain_json(card.environment),
+        "protocols": [*sorted(card.data.protocols)],
+        "report": report.document(),
+    }
+    save_predictor(report.predictor, folder, origin)
+    write_card(replace(card, device={**card.device, **_described(provenance)}), folder, FILES)
+
+
+def _described(provenance: dict[str, Json]) -> dict[str, str]:
+    """What the caller knows of the device better than the store."""
+    names = {"name": "device", "identity": "device_identity", "description": "device_description"}
+    return {name: str(provenance[key]) for name, key in names.items() if isinstance(provenance.get(key), str)}

@@ -228,7 +228,7 @@ class Measurement:
         overhead_ms: what the runtime and the harness take for an empty graph, measured in the same session; None when
             that was not measured. ``net_ms`` subtracts it.
         purpose: ``cell``, ``panel`` (repeatability), ``network``, ``kernel``, ``repeated`` (copies of a kernel too
-            short to time alone), ``probe``, ``pipeline`` or ``profile``.
+            short to time alone), ``probe``, ``anchor``, ``pipeline`` or ``profile``.
         conditions: what the group met beside its frozen environment: ``before`` and ``after`` (load, clock,
             temperature, memory, as far as the machine tells), and this workload's ``load_ms``, ``first_run_ms`` and
             ``compile_ms``. Empty for measurements of the first version.

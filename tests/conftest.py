@@ -26,6 +26,7 @@ from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
+from tests.trained_store import Trained, make_trained
 
 
 def _postgresql_bin() -> Path | None:
@@ -136,6 +137,12 @@ class KnownLaw:
 @pytest.fixture(scope="session")
 def law() -> KnownLaw:
     return KnownLaw()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, law: KnownLaw) -> Trained:
+    """A predictor with its card, and the store that it was trained from; copy what is to be changed."""
+    return make_trained(tmp_path_factory.mktemp("trained"), law)
 
 
 class Notebook:

@@ -80,7 +80,7 @@ class SpaceModel:
 
     Attributes set by ``fit``: ``table_``, ``correction_``, ``scores_`` (log(measured / predicted) on held-out rows,
     ascending), ``bands_``, ``low_`` and ``high_`` (range of each column), ``degenerate_seen_``, ``degenerate_ms_`` and
-    ``degenerate_scores_``, ``report_``.
+    ``degenerate_scores_``, ``report_``; ``measured_ms_``, not kept on disk, as ``correction_.held_out_ms``.
     """
 
     def __init__(self, *, folds: int = 5, interval: IntervalMethod = "conformal", random_state: int = 0) -> None:
@@ -112,6 +112,7 @@ class SpaceModel:
         )
         scores = np.log(target / self.correction_.held_out_ms)
         self.columns_: tuple[str, ...] = encoding.columns
+        self.measured_ms_: Floats = target
         self.low_: Floats = known.matrix().min(axis=0)
         self.high_: Floats = known.matrix().max(axis=0)
         self._fit_degenerate(encoding.take(np.logical_not(sane)), measured[np.logical_not(sane)])

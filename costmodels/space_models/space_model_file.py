@@ -38,15 +38,21 @@ _Choice = TypeVar("_Choice", bound=str)
 
 
 def save_space_model(model: SpaceModel, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
-    """Write a fitted model; the JSON is written last, so a broken write is never taken for a model.
+    """Write a fitted model; the JSON is written last, so a broken write is never taken for a model. Then its card.
+
+    A model that was loaded has no held-out predictions and so no card; one that lies beside the same files stays.
 
     Args:
-        provenance: what it was trained on (space, device, date), for people.
+        provenance: what it was trained on (space, device, date), for people; ``space_card`` says what it may name.
 
     Raises:
         UsageError: ``fit`` was not called.
         OutputError: the folder cannot be written.
     """
+    # Who loads a model needs neither; they bring the whole of the predictor along.
+    from ..card_file import write_card
+    from .space_card import space_card
+
     model.report()
     texts = {name: booster.model_to_string() for name, booster in _boosters(model).items()}
     content: dict[str, Json] = {
@@ -57,6 +63,9 @@ def save_space_model(model: SpaceModel, folder: Path, provenance: Mapping[str, J
     for name, text in texts.items():
         write_atomically(folder / name, text)
     write_atomically(folder / NAME, sealed_text(content))
+    card = space_card(model, provenance or {})
+    if card is not None:
+        write_card(card, folder, (NAME, *texts))
 
 
 def load_space_model(folder: Path) -> tuple[SpaceModel, dict[str, Json]]:
@@ -67,13 +76,27 @@ def load_space_model(folder: Path) -> tuple[SpaceModel, dict[str, Json]]:
     Raises:
         ArtefactError: missing, truncated, changed, or written with a newer schema.
     """
-    content = read_sealed(folder / NAME, "a space model", FORMAT, range(1, SCHEMA_VERSION + 1), _REMEDY)
+    content = _read_content(folder)
     try:
         model = _model(content, _read_boosters(folder, content))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{folder / NAME} lacks a field or has a wrong one: {error}", remedy=_REMEDY) from error
     provenance = content["provenance"]
     return model, provenance if isinstance(provenance, dict) else {}
+
+
+def read_provenance(folder: Path) -> dict[str, Json]:
+    """What a model was fitted on, without its trees.
+
+    Raises:
+        ArtefactError: as ``load_space_model``.
+    """
+    provenance = _read_content(folder).get("provenance")
+    return provenance if isinstance(provenance, dict) else {}
+
+
+def _read_content(folder: Path) -> dict[str, Json]:
+    return read_sealed(folder / NAME, "a space model", FORMAT, range(1, SCHEMA_VERSION + 1), _REMEDY)
 
 
 def _described(model: SpaceModel) -> dict[str, Json]:

@@ -1,0 +1,379 @@
+"""``edgecost models``: the models there are, what each is worth, and whether it is still true of its device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..profiler.errors import EdgecostError, GateError, UsageError
+from .accuracy import accuracy_row
+from .options import db_option, json_option, runtime_options
+from .output import Talk, few, milliseconds, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.model_card import GroupAccuracy, ModelCard
+    from ..costmodels.model_check import ModelCheck
+    from ..costmodels.model_folder import ModelFolder
+    from ..profiler.records import Json, RuntimeProfile
+
+#: Characters of the longest bar.
+_BAR = 32
+#: Kinds that a table shows; --json holds them all.
+_KINDS = 15
+
+
+@click.group()
+def models() -> None:
+    """Predictors: list them, look at one, check whether it is still true."""
+
+
+@models.command("list", epilog="Example:  edgecost models list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """All predictors in your data directory, a line each."""
+    from ..costmodels.model_folder import Refused, list_folders
+
+    root = models_root()
+    found = list_folders(root)
+    if as_json:
+        print_json({"folder": str(root), "models": [_list_document(one) for one in found]})
+        return
+    if not found:
+        click.echo(f"No predictors in {root}.\nNext: edgecost campaign kernels, then edgecost train")
+        return
+    rows, notes = [], []
+    for one in found:
+        if isinstance(one, Refused):
+            rows.append([one.folder.name, "–", "–", "–", "–", "–", "–", "refused"])
+            notes.append(f"! {one.folder.name}: {one.why}")
+            continue
+        state, reason = _state(one)
+        rows.append([*_line(one), state])
+        if reason:
+            notes.append(f"! {one.folder.name}: {reason}")
+    heads = ["name", "device", "profile", "predicts", "made", "held out ±10 %", "floor ±10 %", "state"]
+    print_table(f"Predictors in {root}", heads, rows, left=5)
+    for note in notes:
+        click.echo(note)
+
+
+@models.command(epilog="Example:  edgecost models show --picture card.html")
+@click.argument("model", metavar="[FOLDER|NAME]", required=False)
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw it: a file .svg or .html.")
+@runtime_options
+@db_option
+@json_option
+def show(
+    model: str | None, picture: Path | None, runtime_name: str, threads: int | None, db_url: str | None, as_json: bool
+) -> None:
+    """The card of a model: what it was made of, what it is worth, what it cannot do.
+
+    FOLDER is where the model lies, NAME its name in `edgecost models list`; without either it is the predictor that
+    `edgecost train` wrote for this machine and runtime.
+    """
+    from ..costmodels.card_file import card_document, model_digests
+    from ..costmodels.model_folder import open_folder
+
+    if picture is not None and picture.suffix.lower() not in (".svg", ".html"):
+        raise UsageError(f"{picture}: a picture is an .svg or .html file", remedy="name it like card.svg")
+    found = open_folder(_folder(model, runtime_name, threads, db_url))
+    if found.card is None:
+        if picture is not None:
+            raise UsageError(f"{found.folder} has no card to draw", remedy="train it again: edgecost train")
+        _show_without_card(found, as_json)
+        return
+    if picture is not None:
+        _draw(found.card, picture)
+    digests = model_digests(found.folder)
+    if as_json:
+        drawn = None if picture is None else str(picture)
+        print_json({"folder": str(found.folder), "picture": drawn, "sha256": digests, **card_document(found.card)})
+        return
+    _print_card(found, digests)
+    if picture is not None:
+        click.echo(f"\nPicture: {picture}")
+
+
+@models.command(epilog="Example:  edgecost models check --measure")
+@click.argument("model", metavar="[FOLDER|NAME]", required=False)
+@click.option("--measure", is_flag=True, help="Measure its anchors again: some seconds.")
+@runtime_options
+@db_option
+@json_option
+def check(
+    model: str | None, measure: bool, runtime_name: str, threads: int | None, db_url: str | None, as_json: bool
+) -> None:
+    """Whether a predictor is still true of this machine. Exit code 5 when it is not.
+
+    Compared are the environment (runtime, kernel, governor, CPUs), the machine's own speed in the sessions since, the
+    device's probe, and newer measurements, each predicted first. --measure takes the anchors again: a few of the graphs
+    that it was trained on, chosen then.
+    """
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.model_check import check_model
+    from ..costmodels.model_folder import open_folder
+    from ..costmodels.named_runtimes import chosen_profile, present_profile
+    from ..costmodels.predictor_file import load_predictor
+    from ..db import Store
+
+    found = open_folder(_folder(model, runtime_name, threads, db_url))
+    if found.model != "predictor":
+        raise UsageError(
+            f"{found.folder} is the model of a space; only predictors of kernels can be checked",
+            remedy="measure some architectures again and compare: edgecost models show says how good it was",
+        )
+    predictor, provenance = load_predictor(found.folder)
+    trained = _profile(found)
+    setting = LocalSetting.here(
+        chosen_profile(runtime_name, threads, db_url) if trained is None else present_profile(trained)
+    )
+    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+        result = check_model(store, setting, predictor, provenance, found.card, talk, measure=measure)
+    if as_json:
+        print_json({"folder": str(found.folder), **result.document()})
+    else:
+        _print_check(found, result)
+    if result.is_stale:
+        raise GateError(f"{found.folder} is stale: {result.verdict}", remedy=result.findings[0].remedy)
+
+
+def models_root() -> Path:
+    """Where predictors lie unless a folder is named."""
+    from platformdirs import user_data_path
+
+    return user_data_path("edgecost") / "predictors"
+
+
+def _folder(model: str | None, runtime_name: str, threads: int | None, db_url: str | None) -> Path:
+    if model is not None:
+        from ..costmodels.model_folder import named_folder
+
+        return named_folder(models_root(), model)
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import chosen_profile
+    from .models import default_predictor
+
+    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    return default_predictor(setting.device.identity, setting.profile)
+
+
+def _profile(found: ModelFolder) -> RuntimeProfile | None:
+    from ..profiler.records import RuntimeProfile
+
+    document = None if found.card is None else found.card.profile
+    return None if document is None else RuntimeProfile.from_document(document)
+
+
+def _setting(found: ModelFolder) -> LocalSetting | None:
+    """This machine as the model would find it; None where it does not say its runtime, or that is not here."""
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.named_runtimes import present_profile
+
+    try:
+        profile = _profile(found)
+        return None if profile is None else LocalSetting.here(present_profile(profile))
+    except (EdgecostError, ValueError):  # another machine's runtime, or a later version's profile
+        return None
+
+
+def _state(found: ModelFolder) -> tuple[str, str]:
+    """One word, and why."""
+    from ..costmodels.staleness import cheap_findings
+
+    if found.card is None:
+        return "no card", "it was made before there were cards: train it again to have one"
+    if found.model != "predictor":
+        return "not checked", ""
+    setting = _setting(found)
+    if setting is None:
+        return "unknown", "its runtime is not on this machine"
+    if found.provenance.get("device_identity") not in (None, setting.device.identity):
+        return "elsewhere", ""
+    findings = cheap_findings(found.provenance, setting)
+    reasons = "; ".join(one.what for one in findings)
+    return ("stale", f"{reasons} → {findings[0].remedy}") if findings else ("fresh", "")
+
+
+def _line(found: ModelFolder) -> list[str]:
+    """Name, device, profile, metric, date, accuracy and floor."""
+    card, told = found.card, found.provenance
+    if card is None:
+        report = told.get("report")
+        shares = [_within_10(report, name) for name in ("held_out", "repeatability_floor")]
+        device, profile = (str(told.get(name, "–")) for name in ("device", "profile"))
+        return [found.folder.name, device, profile, "latency", str(told.get("trained_at", "–"))[:10], *shares]
+    floor = None if card.floor is None else card.floor.within_10
+    held_out = None if card.held_out is None else card.held_out.within_10
+    device = card.device.get("name", "–")
+    made = card.made_at[:16].replace("T", " ")
+    return [found.folder.name, device, card.profile_label or "–", card.metric, made, percent(held_out), percent(floor)]
+
+
+def _within_10(report: Json, name: str) -> str:
+    table = report.get(name) if isinstance(report, dict) else None
+    share = table.get("within_10") if isinstance(table, dict) else None
+    return percent(share) if isinstance(share, float) else "–"
+
+
+def _list_document(one: object) -> dict[str, object]:
+    from ..costmodels.model_folder import ModelFolder
+
+    if not isinstance(one, ModelFolder):
+        return {"folder": str(one.folder), "state": "refused", "reason": one.why}  # type: ignore[attr-defined]
+    state, reason = _state(one)
+    card = one.card
+    return {
+        "folder": str(one.folder),
+        "model": one.model,
+        "device": one.provenance.get("device"),
+        "profile": one.provenance.get("profile"),
+        "metric": one.provenance.get("metric", "latency"),
+        "made_at": one.provenance.get("trained_at"),
+        "held_out_within_10": None if card is None or card.held_out is None else card.held_out.within_10,
+        "floor_within_10": None if card is None or card.floor is None else card.floor.within_10,
+        "state": state,
+        "reason": reason,
+    }
+
+
+def _draw(card: ModelCard, picture: Path) -> None:
+    from ..costmodels.card_pictures import card_html, card_svg
+    from ..costmodels.files import write_atomically
+
+    draw = card_svg if picture.suffix.lower() == ".svg" else card_html
+    write_atomically(picture, draw(card))
+
+
+def _show_without_card(found: ModelFolder, as_json: bool) -> None:
+    """A predictor from before there were cards says what its provenance does."""
+    if as_json:
+        print_json({"folder": str(found.folder), "card": None, "provenance": dict(found.provenance)})
+        return
+    told = found.provenance
+    click.echo(f"{told.get('device_description', 'a device')}; {told.get('profile', 'a runtime')}")
+    click.echo(f"trained at {told.get('trained_at', 'a time that is not known')}")
+    line = _line(found)
+    click.echo(f"held out ±10 %: {line[5]}, floor ±10 %: {line[6]}")
+    click.echo("It has no card: it was made before there were cards. Train it again to have one: edgecost train")
+
+
+def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
+    card = found.card
+    assert card is not None
+    device = card.device.get("description", "a device that is not named")
+    click.echo(f"{device}; {card.profile_label}")
+    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    click.echo(f"{card.model} of {card.metric} in {card.unit}, made {card.made_at} with {versions}\n")
+    click.echo("What it was made of")
+    for name, text in _data_rows(card):
+        click.echo(f"  {name:<14}{text}")
+    click.echo()
+    rows = [
+        accuracy_row("measured again in another process (the floor)", card.floor),
+        accuracy_row("predicted, held out", card.held_out),
+        accuracy_row("whole networks, each left out", card.networks),
+        accuracy_row("FLOPs only, held out", card.flops_only),
+    ]
+    count = 0 if card.held_out is None else card.held_out.n
+    title = f"What it is worth on {count} graphs, each predicted by a model that had not seen it"
+    print_table(title, ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"], rows)
+    _print_coverage(card)
+    if card.by_kind:
+        shown = card.by_kind[:_KINDS]
+        title = f"By what takes most of a graph, ±10 % ({len(shown)} of {len(card.by_kind)} kinds)"
+        _print_bars(title, shown)
+    _print_bars("By measured size, ±10 %", card.by_size)
+    click.echo("What it cannot do")
+    for limit in card.limits:
+        click.echo(f"  {limit}")
+    if card.anchors:
+        kinds = sorted({anchor.kind for anchor in card.anchors})
+        click.echo(f"\nAnchors: {len(card.anchors)} graphs, of {few(kinds, 6)}; edgecost models check --measure")
+    for name, digest in digests.items():
+        click.echo(f"sha256 {digest}  {name}")
+    state, reason = _state(found)
+    click.echo(f"State: {state}{f': {reason}' if reason else ''}")
+
+
+def _data_rows(card: ModelCard) -> list[list[str]]:
+    data = card.data
+    purposes = ", ".join(f"{count} {purpose}" for purpose, count in data.purposes.items())
+    rows = [["measurements", f"{data.rows}{f' ({purposes})' if purposes else ''}"]]
+    if card.model == "predictor":
+        parts = f"{data.graphs} graphs with {data.kernels} kernels, {data.networks} whole networks"
+        rows.append(["of", f"{parts}, in {data.sessions} sessions"])
+    if data.measured_from:
+        rows.append(["from, until", f"{data.measured_from[:19]} … {data.measured_until[:19]}"])
+    protocols = ", ".join(f"{name} ({count})" for name, count in data.protocols.items())
+    rows.append(["protocol", protocols or "–"])
+    environment = card.environment or {}
+    told = [str(environment[key]) for key in ("kernel", "runtime") if environment.get(key)]
+    governors = environment.get("governors")
+    if isinstance(governors, list):
+        told.append(f"governor {', '.join(map(str, governors)) or 'not told'}")
+    cpus = environment.get("pinned_cpus")
+    if isinstance(cpus, list):
+        told.append(f"CPU {', '.join(map(str, cpus))}")
+    rows.append(["environment", ", ".join(told) or "–"])
+    rows += [["left out", f"{count}: {reason}"] for reason, count in data.left_out.items()]
+    rows.append(["seed", str(data.seed)])
+    return rows
+
+
+def _print_coverage(card: ModelCard) -> None:
+    networks = {one.nominal: one for one in card.network_coverage}
+    rows = []
+    for one in card.coverage:
+        beside = networks.get(one.nominal)
+        rows.append([percent(one.nominal, 0), percent(one.held), percent(beside.held if beside else None)])
+    print_table("What its intervals held of what was held out", ["promised", "graphs", "networks"], rows)
+
+
+def _print_bars(title: str, groups: Sequence[GroupAccuracy]) -> None:
+    rows = [
+        [
+            group.name,
+            str(group.accuracy.n),
+            "█" * round(_BAR * group.accuracy.within_10),
+            percent(group.accuracy.within_10),
+            f"{group.accuracy.mape_percent:.1f} %",
+        ]
+        for group in groups
+    ]
+    table = [[name, bar, n, share, error] for name, n, bar, share, error in rows]
+    print_table(title, ["", "", "graphs", "±10 %", "mean error"], table, left=2)
+
+
+def _print_check(found: ModelFolder, result: ModelCheck) -> None:
+    card = found.card
+    made = f", made {card.made_at}" if card is not None else ""
+    click.echo(f"{found.folder}{made}: {result.verdict}")
+    for finding in result.findings:
+        click.echo(f"! {finding.what}\n    → {finding.remedy}")
+    for note in result.notes:
+        click.echo(f"  {note}")
+    if result.anchors:
+        click.echo()
+        rows = [
+            [
+                one.anchor.kind,
+                _short(one.anchor.name),
+                milliseconds(one.anchor.latency_ms),
+                milliseconds(one.latency_ms),
+                "–"
+                if one.latency_ms is None
+                else f"{one.latency_ms / one.anchor.latency_ms - 1:+.1%}".replace("%", " %"),
+            ]
+            for one in result.anchors
+        ]
+        print_table("Anchors", ["kind", "graph", "at training", "now", "change"], rows, left=2)
+
+
+def _short(name: str) -> str:
+    """The shapes of a kernel's name, without its attributes."""
+    return name if len(name) <= 52 else f"{name[:51]}…"
