@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
@@ -113,6 +112,8 @@ def fit_composition(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -
 
 def _robust(terms: Floats) -> Floats:
     """Costs ≥ 0 whose sums come closest to 1; rows far off count for less (Huber, Robust Statistics, 1981, §7.8)."""
+    from scipy.optimize import nnls  # half a second, which pricing goes without
+
     weights = np.ones(len(terms))
     for _ in range(_REWEIGHTINGS):
         costs, _ = nnls(terms * weights[:, None], weights)

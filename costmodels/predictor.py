@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
-from .boosting import BoostingSettings, boost
+from .boosting import BoostingSettings, boost, tree_scores
 from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
 from .conformal import conformal_radius
 from .features import WORK, feature_matrix
 from .kernel_work import kind_of, no_price, work_of
 from .roofline import Roofline, fit_roofline
+from .stored_trees import StoredTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -255,7 +256,7 @@ class LatencyPredictor:
         self.kinds_: tuple[str, ...] = self.roofline_.kinds
         base = self.roofline_.price(names, work)
         settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
-        self.booster_: lgb.Booster = boost(
+        self.booster_: lgb.Booster | StoredTrees = boost(
             self._with_kind(names, features), base, graph, latency_ms, settings, self.random_state
         )
         self.ranges_: dict[str, Floats] = {
@@ -304,7 +305,7 @@ class LatencyPredictor:
         chosen = [kernels[place] for place in known]
         names = [kind for kind in kinds if kind is not None and kind in self.ranges_]
         features = feature_matrix(chosen)
-        scores = np.asarray(self.booster_.predict(self._with_kind(names, features), num_threads=1), dtype=np.float64)
+        scores = tree_scores(self.booster_, self._with_kind(names, features))
         latency = self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
         for place, name, row, cost in zip(known, names, features, latency, strict=True):
             low, high = self.ranges_[name]

@@ -21,6 +21,7 @@ from .files import write_atomically
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
+from .stored_trees import StoredTrees
 
 FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
@@ -65,8 +66,6 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     Raises:
         ArtefactError: missing, truncated, changed, or written with a newer schema.
     """
-    import lightgbm as lgb
-
     content = _read_content(folder)
     text = read_text(folder / "booster.txt", _REMEDY)
     if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
@@ -80,7 +79,7 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     cache = content["core_cache_bytes"]
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
-    predictor.booster_ = lgb.Booster(model_str=text)
+    predictor.booster_ = StoredTrees(text)
     provenance = content["provenance"]
     return predictor, provenance if isinstance(provenance, dict) else {}
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from ..profiler.records import Json
 from .features import WORK
@@ -63,6 +62,8 @@ def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Fl
         graph: which graph each kernel belongs to, 0 … graphs - 1.
         latency_ms: shape (graphs,), positive.
     """
+    from scipy.optimize import nnls  # half a second, which pricing goes without
+
     names = tuple(sorted(set(kinds)))
     place = {kind: index for index, kind in enumerate(names)}
     design = np.zeros((len(latency_ms), len(names), len(WORK)))
