@@ -29,8 +29,8 @@ class TreeEnsemble:
     """An ONNX Runtime session that answers as ``Trees.predict`` does.
 
     Raises:
-        ArtefactError: zeros count as missing in the trees, which the operator does not know; or the session answers
-            otherwise than the trees.
+        ArtefactError: the trees cannot be written as this operator (``ensemble_model``), or the session answers
+            otherwise than they do.
         MissingPackage: onnx or ONNX Runtime is not installed.
     """
 
@@ -68,12 +68,14 @@ def ensemble_model(trees: Trees) -> onnx.ModelProto:
     """One TreeEnsemble node: ``features`` (rows, columns) double → ``score`` (rows, 1) double.
 
     Raises:
-        ArtefactError: zeros count as missing in the trees.
+        ArtefactError: zeros count as missing in the trees, or one of them has no node.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     if np.any(trees.missing == MISSING_ZERO):
         raise ArtefactError("trees that take zero for missing cannot become a TreeEnsemble")
+    if np.any(trees.roots < 0):
+        raise ArtefactError("a tree of one leaf cannot become part of a TreeEnsemble")
     is_category = trees.members_at >= 0
     members: list[float] = []
     for row in trees.members_at[is_category].tolist():
@@ -110,8 +112,6 @@ def ensemble_model(trees: Trees) -> onnx.ModelProto:
 
 def _links(trees: Trees) -> dict[str, list[int]]:
     """Roots and children."""
-    if np.any(trees.roots < 0):
-        raise ArtefactError("a tree of one leaf cannot become part of a TreeEnsemble")
 
     def linked(child: Ints) -> tuple[list[int], list[int]]:
         is_leaf = child < 0
