@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +113,7 @@ def predict(
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
     from ..profiler.kernels.graph import kernel_graph
-    from ..profiler.model_file import read_model
+    from ..profiler.model_file import read_graph
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     predictor, provenance = load_predictor(folder or default_predictor(setting.device.identity, setting.profile))
@@ -124,9 +123,7 @@ def predict(
             f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
             remedy="name that runtime: --runtime; or train for this one: edgecost campaign run …, then edgecost train",
         )
-    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
-        workload = read_model(model, dict(shapes), Path(scratch))
-        graph = kernel_graph(workload, setting.profile)
+    graph = kernel_graph(read_graph(model, dict(shapes)), setting.profile)
     price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise _refusal(model, price)
