@@ -8,7 +8,7 @@ Run it:  python benchmarks/accuracy.py --keep accuracy-runs --jobs 2
     d  how often intervals of 80, 90 and 95 % hold, in a, b and c
     e  training time and prediction throughput against rows
 
-On two quiet cores a takes about {a} minutes, b {b}, c {c} the first time, e {e}. ``--keep`` names a folder in which
+``--keep`` names a folder in which
 every finished piece stays: a run that was stopped goes on, and pieces of other code are made again. ``--part`` chooses;
 d takes what a, b and c have left and computes nothing. Part c measures, so nothing else runs beside it.
 """
@@ -165,7 +165,9 @@ def run(arguments: argparse.Namespace, setting: LocalSetting, folder: Path) -> d
             arguments.db = [folder / "strangers.sqlite"]
         result["c"] = strangers.run(arguments, setting)
     if "e" in arguments.part:
-        result["e"] = prediction_speed.run(arguments.rows, arguments.space_rows, str(arguments.data), arguments.seed)
+        result["e"] = prediction_speed.run(
+            arguments.rows, arguments.space_rows, str(arguments.data), arguments.seed, arguments.population
+        )
     todo = list(pieces(arguments, folder))
     if todo:
         made = work_off(todo, folder, arguments.jobs)
@@ -193,6 +195,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samples", default="100,900,2000", help="b: samples [default: 100,900,2000]")
     parser.add_argument("--every", type=int, default=1, help="b: take every n-th device only [default: 1]")
     parser.add_argument("--rows", default=",".join(map(str, prediction_speed.ROWS)), help="e: kernels")
+    parser.add_argument("--population", type=int, default=prediction_speed.NETWORKS, help="e: networks priced at once")
     parser.add_argument("--space-rows", default="100,300,900,2000,10000", help="e: architectures")
     strangers.add_options(parser)
     arguments = parser.parse_args(words)

@@ -74,7 +74,7 @@ def kernel_row(count: int, seed: int) -> dict[str, float]:
     }
 
 
-def population_rows(seed: int) -> list[dict[str, float | str]]:
+def population_rows(seed: int, networks: int) -> list[dict[str, float | str]]:
     """Networks per second of a predictor as it was trained and as it was read from a file, and one by one."""
     kernels = draw_kernels(2000, seed)
     trained = LatencyPredictor(random_state=seed).fit([(kernel,) for kernel in kernels], measured_ms(kernels, seed))
@@ -82,15 +82,15 @@ def population_rows(seed: int) -> list[dict[str, float | str]]:
         save_predictor(trained, Path(folder), {})
         stored, _ = load_predictor(Path(folder))
     shared = draw_kernels(SHARED, seed + 1)
-    places = np.random.default_rng(seed).integers(0, SHARED, (NETWORKS, NETWORK_KERNELS)).tolist()
+    places = np.random.default_rng(seed).integers(0, SHARED, (networks, NETWORK_KERNELS)).tolist()
     graphs = [tuple(shared[place] for place in row) for row in places]
     population = Population.of(graphs)
     pricer = PopulationPricer(stored)
-    few = graphs[: NETWORKS // 100]
+    few = graphs[: max(1, networks // 100)]
     ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "population, kernels known": (NETWORKS, lambda: pricer.price(population)),
-        "population, all kernels new": (NETWORKS, lambda: PopulationPricer(stored).price(population)),
-        "with making the population": (NETWORKS, lambda: pricer.price(Population.of(graphs))),
+        "population, kernels known": (networks, lambda: pricer.price(population)),
+        "population, all kernels new": (networks, lambda: PopulationPricer(stored).price(population)),
+        "with making the population": (networks, lambda: pricer.price(Population.of(graphs))),
         "one by one, LightGBM": (len(few), lambda: [trained.price([graph]) for graph in few]),
         "one by one, stored trees": (len(few), lambda: [stored.price([graph]) for graph in few]),
     }
@@ -126,12 +126,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(map(str, ROWS)), help="kernels [default: 100 … 1000000]")
     parser.add_argument("--space-rows", default="100,300,900,2000,10000", help="architectures [default: 100 … 10000]")
+    parser.add_argument(
+        "--population", type=int, default=NETWORKS, help=f"networks priced at once [default: {NETWORKS}]"
+    )
     parser.add_argument("--data", default=str(Path(__file__).parents[2] / "shared" / "data"), help="published data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     about = head(LocalSetting.here())
-    result = run(arguments.rows, arguments.space_rows, arguments.data, arguments.seed)
+    result = run(arguments.rows, arguments.space_rows, arguments.data, arguments.seed, arguments.population)
     meaning = sentence(result["kernels"], result["populations"])
     if arguments.json:
         print_json({**about, **result, "meaning": meaning})
@@ -141,7 +144,7 @@ def main() -> None:
     print(f"\n{meaning}")
 
 
-def run(rows: str, space_rows: str, data: str, seed: int) -> dict[str, list[dict[str, float]]]:
+def run(rows: str, space_rows: str, data: str, seed: int, networks: int) -> dict[str, list[dict[str, float]]]:
     """Everything; what needs published data is empty without them."""
     from space_accuracy import load
 
@@ -149,7 +152,7 @@ def run(rows: str, space_rows: str, data: str, seed: int) -> dict[str, list[dict
     sizes = [int(size) for size in space_rows.split(",") if size]
     return {
         "kernels": [kernel_row(int(count), seed) for count in rows.split(",")],
-        "populations": population_rows(seed),
+        "populations": population_rows(seed, networks),
         "spaces": [row for one in load(folder, ("nasbench201", "fbnet")) for row in speed(one, seed, sizes)]
         if folder
         else [],
@@ -165,7 +168,11 @@ def lines(result: dict[str, list[dict[str, float]]]) -> list[str]:
             f"| {row['rows']:,} | {row['fit_wall_s']:.2f} | {row['fit_cpu_s']:.2f} | {row['mape_percent']:.2f} |"
             f" {row['interval_90_covers']:.1%} | {row['kernels_per_cpu_s']:,.0f} | {row['peak_memory_mb']:.0f} |"
         )
-    told += ["", f"| {NETWORKS:,} networks of {NETWORK_KERNELS} kernels | networks per CPU s |", "|---|---|"]
+    told += [
+        "",
+        f"| {result['populations'][0]['networks']:,} networks of {NETWORK_KERNELS} kernels | networks per CPU s |",
+        "|---|---|",
+    ]
     told += [f"| {row['way']} | {row['networks_per_cpu_s']:,.0f} |" for row in result["populations"]]
     if result["spaces"]:
         told += ["", "| space | architectures | expert | fit CPU s | predictions per CPU s |", "|---" * 5 + "|"]

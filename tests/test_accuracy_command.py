@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_published_parts_stand_beside_their_figures_and_their_intervals_in_part_
 
 
 def test_speed_and_an_empty_part_d_need_no_data(tmp_path: Path) -> None:
-    done = run("--part", "de", "--rows", "100", "--data", tmp_path)
+    done = run("--part", "de", "--rows", "100", "--population", "100", "--data", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "networks per CPU s" in done.stdout
     assert "intervals are judged by parts a, b and c" in done.stdout
@@ -54,7 +55,11 @@ def test_speed_and_an_empty_part_d_need_no_data(tmp_path: Path) -> None:
         (["--part", "c", "--factor", "16"], "between 0 and --networks"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_runs(arguments: list[str], words: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
+def test_what_cannot_work_is_said_before_anything_runs(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module("accuracy").parse(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
