@@ -43,7 +43,7 @@ def _means(tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
             of = f"{len(rows)} of {len(task['targets'])}"
             told = ", ".join(f"{method} {figure:.3f}" for method, figure in _published(task, rows).items())
             yield (
-                f"| {task['name']} | {of} | {way} | {samples} | {means['rho']:.3f} ± {spread:.3f} |"
+                f"| {task['name']} | {of} | {way} | {samples} | {means['rho']:.3f}{_spread(spread)} |"
                 f" {means['mape_percent']:.1f} | {means['within_5']:.0%} | {means['within_10']:.0%} |"
                 f" {means['covered']:.0%} | {means['fit_s']:.2f} | {told} |"
             )
@@ -63,7 +63,7 @@ def _targets(tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
             stack = "–" if row["stack_rho"] is None else f"{row['stack_rho']:.3f}"
             yield (
                 f"| {task['name']} | {row['target']} | {row['way']} | {row['samples']} |"
-                f" {row['rho']:.3f} ± {row['rho_spread']:.3f} | {row['mape_percent']:.1f} | {row['within_5']:.0%} |"
+                f" {row['rho']:.3f}{_spread(row['rho_spread'])} | {row['mape_percent']:.1f} | {row['within_5']:.0%} |"
                 f" {row['within_10']:.0%} | {stack} | {told} |"
             )
 
@@ -90,6 +90,11 @@ def _losses(tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
     if found:
         yield ""
     yield from (f"- {one}" for one in found)
+
+
+def _spread(deviation: float) -> str:
+    """Nothing where there was one draw only, as for a plan that leaves nothing to chance."""
+    return f" ± {deviation:.3f}" if deviation else ""
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
