@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from few_shot_tasks import CELLS, CHAINS, TASKS, Task
+from keeping import fingerprint
 from scipy.stats import spearmanr
 
 from edgecost.costmodels.space_models.encoding import Encoding, encode_cells, encode_layers
@@ -101,10 +103,15 @@ def load_space(folder: Path, name: str) -> Space:
 
 
 class Sources:
-    """Trains each source once: several tasks share them."""
+    """Trains each source once: several tasks share them, and with a folder several runs.
 
-    def __init__(self) -> None:
+    Args:
+        keep: where trained sources stay; they are taken from there only while the code that trained them is the same.
+    """
+
+    def __init__(self, keep: Path | None = None) -> None:
         self._trained: dict[tuple[str, str, str], Source] = {}
+        self._keep = None if keep is None else keep / f"sources-{fingerprint()}"
 
     def fleet(self, task: Task, space: Space) -> Fleet:
         names = [name for name in task.sources if name in space.devices]
@@ -113,13 +120,26 @@ class Sources:
     def _source(self, task: Task, space: Space, name: str) -> Source:
         key = (task.protocol, task.space, name)
         if key not in self._trained:
-            say(f"training {name} of {task.space}")
             count = SOURCE_SAMPLES[task.protocol, task.space]
             known = np.flatnonzero(np.isfinite(space.of(name)))
             generator = np.random.default_rng([7, space.devices.index(name)])
             rows = known[known < count] if task.protocol == "help" else generator.choice(known, count, replace=False)
-            self._trained[key] = train_source(name, space.encoding, rows, space.of(name)[rows])
+            self._trained[key] = self._kept("-".join(key), name, space, rows)
         return self._trained[key]
+
+    def _kept(self, label: str, name: str, space: Space, rows: Ints) -> Source:
+        file = None if self._keep is None else self._keep / f"{label}.npz"
+        if file is not None and file.exists():
+            with np.load(file, allow_pickle=False) as kept:
+                return Source(name, kept["rows"], kept["latency_ms"], kept["surface_ms"])
+        say(f"training {name} of {space.encoding.size} architectures")
+        source = train_source(name, space.encoding, rows, space.of(name)[rows])
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft = file.with_name(f"{file.stem}.{os.getpid()}.npz")
+            np.savez(draft, rows=source.rows, latency_ms=source.latency_ms, surface_ms=source.surface_ms)
+            draft.replace(file)
+        return source
 
 
 def trimmed(rows: Ints, latency_ms: Floats) -> Ints:
@@ -245,10 +265,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5, help="draws of the ways with chance in them [default: 5]")
     parser.add_argument("--task", action="append", help="only this task; may be repeated")
+    parser.add_argument("--keep", type=Path, help="folder in which trained sources stay for the next run")
     parser.add_argument("--json", action="store_true", help="one object instead of tables")
     arguments = parser.parse_args()
     spaces: dict[str, Space] = {}
-    sources, found = Sources(), []
+    sources, found = Sources(arguments.keep), []
     for task in TASKS:
         if arguments.task and task.name not in arguments.task:
             continue

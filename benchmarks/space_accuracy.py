@@ -15,9 +15,10 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,9 +195,15 @@ def averages(runs: Sequence[Run], part: str) -> list[str]:
     return cells
 
 
-def print_accuracy(runs: Sequence[Run]) -> None:
-    print("| space | samples | devices | model |", " | ".join(title for title, _, _ in COLUMNS), "|")
-    print("|---" * (4 + len(COLUMNS)) + "|")
+def run_from_json(row: Mapping[str, Any]) -> Run:
+    """The inverse of ``asdict``."""
+    parts = {name: Figures(**row[name]) for name in ("model", "table", "plain_lightgbm", "connected")}
+    return Run(**{**row, **parts})
+
+
+def accuracy_lines(runs: Sequence[Run]) -> Iterator[str]:
+    yield f"| space | samples | devices | model | {' | '.join(title for title, _, _ in COLUMNS)} |"
+    yield "|---" * (4 + len(COLUMNS)) + "|"
     for space, samples in sorted({(run.space, run.samples) for run in runs}):
         chosen = [run for run in runs if (run.space, run.samples) == (space, samples)]
         measured = [run for run in chosen if run.device not in SYNTHETIC[space]]
@@ -206,17 +213,14 @@ def print_accuracy(runs: Sequence[Run]) -> None:
             parts.append(("edgecost, connected networks", chosen, "connected"))
         for title, of, part in parts:
             devices = len({run.device for run in of})
-            print(f"| {space} | {samples} | {devices} | {title} |", " | ".join(averages(of, part)), "|")
+            yield f"| {space} | {samples} | {devices} | {title} | {' | '.join(averages(of, part))} |"
 
 
-def print_intervals(runs: Sequence[Run]) -> None:
+def interval_lines(runs: Sequence[Run]) -> Iterator[str]:
     names = list(runs[0].covered_percent)
-    print(
-        "\n| space | samples |",
-        " | ".join(f"{n} nominal, worst device, width" for n in names),
-        "| fit CPU s, longest |",
-    )
-    print("|---" * (3 + len(names)) + "|")
+    titles = " | ".join(f"{n} nominal, worst device, width" for n in names)
+    yield f"| space | samples | {titles} | fit CPU s, longest |"
+    yield "|---" * (3 + len(names)) + "|"
     for space, samples in sorted({(run.space, run.samples) for run in runs}):
         chosen = [run for run in runs if (run.space, run.samples) == (space, samples)]
         cells = []
@@ -229,7 +233,8 @@ def print_intervals(runs: Sequence[Run]) -> None:
             width = statistics.median(run.width[name] for run in chosen)
             cells.append(f"{overall:.1f}, {statistics.mean(by_device[worst]):.1f} ({worst}), {width:.3f}")
         times = [run.fit_cpu_s for run in chosen]
-        print(f"| {space} | {samples} |", " | ".join(cells), f"| {statistics.median(times):.2f}, {max(times):.2f} |")
+        fits = f"{statistics.median(times):.2f}, {max(times):.2f}"
+        yield f"| {space} | {samples} | {' | '.join(cells)} | {fits} |"
 
 
 def print_devices(runs: Sequence[Run]) -> None:
@@ -248,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions with other samples [default: 3]")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the repetitions [default: 0]")
     parser.add_argument("--samples", default="100,900,2000", help="measured architectures [default: 100,900,2000]")
     parser.add_argument("--only", default="nasbench201,fbnet,latbench", help="spaces, by name [default: all three]")
     parser.add_argument("--every", type=int, default=1, help="take every n-th device only [default: 1]")
@@ -261,7 +267,7 @@ def main() -> None:
     runs, times = [], []
     for data in load(arguments.data, arguments.only.split(",")):
         for samples in map(int, arguments.samples.split(",")):
-            for seed in range(arguments.seeds):
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
                 for device in range(0, len(data.devices), arguments.every):
                     runs.append(one_run(data, device, samples, seed, arguments.interval))
             print(f"{data.name}: {samples} samples done", file=sys.stderr)
@@ -269,8 +275,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"runs": [asdict(run) for run in runs], "speed": times}, indent=1))
         return
-    print_accuracy(runs)
-    print_intervals(runs)
+    print("\n".join([*accuracy_lines(runs), "", *interval_lines(runs)]))
     if arguments.by_device:
         print_devices(runs)
     print("\n| space | rows | expert | fit CPU s | predictions per CPU s |\n|---|---|---|---|---|")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +114,7 @@ def predict(
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.staleness import cheap_warnings
     from ..profiler.kernels.graph import kernel_graph
-    from ..profiler.model_file import read_model
+    from ..profiler.model_file import read_graph
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     place = folder or default_predictor(setting.device.identity, setting.profile)
@@ -128,9 +127,7 @@ def predict(
         )
     for warning in cheap_warnings(provenance, setting):
         click.echo(warning, err=True)
-    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
-        workload = read_model(model, dict(shapes), Path(scratch))
-        graph = kernel_graph(workload, setting.profile)
+    graph = kernel_graph(read_graph(model, dict(shapes)), setting.profile)
     price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise _refusal(model, price)

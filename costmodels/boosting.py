@@ -10,10 +10,15 @@ leaves out, r times the spread of d within the graph, is at most r Σ wₖ dₖ�
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
+
+from .stored_trees import StoredTrees
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,6 +51,8 @@ def boost(
         graph: shape (kernels,), which graph each kernel belongs to, 0 … graphs - 1.
         latency_ms: shape (graphs,), positive.
     """
+    import lightgbm as lgb  # a second, which pricing from a saved predictor goes without
+
     target = np.log(latency_ms)
 
     def objective(scores: Floats, _: lgb.Dataset) -> tuple[Floats, Floats]:
@@ -70,3 +77,10 @@ def boost(
     }
     rows = lgb.Dataset(features, label=np.zeros(len(features)), categorical_feature=[0], free_raw_data=True)
     return lgb.train(parameters, rows, num_boost_round=settings.rounds)
+
+
+def tree_scores(trees: lgb.Booster | StoredTrees, features: Floats) -> Floats:
+    """The score of each row, shape (rows,), whether the trees were just trained or read from a file."""
+    if isinstance(trees, StoredTrees):
+        return trees.predict(features)
+    return np.asarray(trees.predict(features, num_threads=1), dtype=np.float64)

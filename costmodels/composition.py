@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
@@ -113,6 +112,8 @@ def fit_composition(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -
 
 def _robust(terms: Floats) -> Floats:
     """Costs ≥ 0 whose sums come closest to 1; rows far off count for less (Huber, Robust Statistics, 1981, §7.8)."""
+    from scipy.optimize import nnls  # half a second, which pricing goes without
+
     weights = np.ones(len(terms))
     for _ in range(_REWEIGHTINGS):
         costs, _ = nnls(terms * weights[:, None], weights)
@@ -166,11 +167,24 @@ def bytes_moved_by_kernel(kernels: Sequence[Kernel], core_cache_bytes: int | Non
     Args:
         core_cache_bytes: None for ``CORE_CACHE_BYTES``.
     """
+    own = own_bytes(kernels, core_cache_bytes)
+    return own * [float(share_beyond(own[:, 0].sum(), core_cache_bytes)), 1.0]
+
+
+def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
+    """What each kernel brings whatever network it is in, shape (kernels, 2): its weights, its activations beyond the
+    cache. Of the weights only a share counts, the same for all of a network (``share_beyond``)."""
     cache = core_cache_bytes or CORE_CACHE_BYTES
     weights = np.array([_bytes_read(kernel) for kernel in kernels], np.float64)
-    beyond = max(0.0, weights.sum() - _WEIGHT_CACHES * cache) / max(1.0, weights.sum())
     activations = np.array([_activation_bytes(kernel) for kernel in kernels], np.float64)
-    return np.stack([weights * beyond, np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)], axis=1)
+    return np.stack([weights, np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)], axis=1)
+
+
+def share_beyond(weights_bytes: npt.ArrayLike, core_cache_bytes: int | None = None) -> Floats:
+    """Share of the weights of a network that its cache does not hold; of each network, where there are several."""
+    weights, cache = np.asarray(weights_bytes, np.float64), core_cache_bytes or CORE_CACHE_BYTES
+    share: Floats = np.maximum(0.0, weights - _WEIGHT_CACHES * cache) / np.maximum(1.0, weights)
+    return share
 
 
 def weight_bytes(kernels: Sequence[Kernel]) -> int:

@@ -7,11 +7,14 @@ own speed, whatever is measured. A lower clock, heat or another host moves it, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..db import Store
 from ..profiler.records import Json
+
+if TYPE_CHECKING:
+    from ..db import Store
 
 #: Of 14 sessions on a shared virtual machine 13 lay within 2 % of each other, and one was 11 % slower.
 DRIFT_LIMIT = 0.10

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ..db import Store
 from ..devices.host import HostFacts, host_device, host_environment, read_conditions, read_host
 from ..profiler.records import Device, Environment, RuntimeProfile
 from ..profiler.runtimes import host_profile, timing_cpus
 from ..profiler.tasks import Stage
 from ..profiler.tvm.client import is_remote
 from .drift import quiet_canary_ns
+
+if TYPE_CHECKING:
+    from ..db import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..db import Store
 from ..profiler.client import describe_interpreter
 from ..profiler.errors import EdgecostError, MissingPackage, RunnerError, UsageError
 from ..profiler.records import Json, RuntimeProfile
@@ -116,6 +115,8 @@ def own_runtimes(store_url: str | None = None) -> list[NamedRuntime]:
     Raises:
         StoreError: the database cannot be read.
     """
+    from ..db import Store  # SQLAlchemy comes with it, which whoever names a built-in runtime goes without
+
     if not Store.exists(store_url):
         return []
     with Store(store_url) as store:
@@ -184,6 +185,8 @@ def add_runtime(named: NamedRuntime, store_url: str | None = None, *, checked: b
         RunnerError: the interpreter cannot be started, or has no such runtime.
         StoreError: the database cannot be written.
     """
+    from ..db import Store
+
     profile = _checked(named) if checked else None
     with Store(store_url) as store:
         if not store.put_named_runtime(named):
@@ -203,6 +206,8 @@ def remove_runtime(name: str, store_url: str | None = None) -> None:
     """
     if name in BUILT_IN:
         raise UsageError(f"{name} is built in: it cannot be removed")
+    from ..db import Store
+
     find_runtime(name, store_url)
     with Store(store_url) as store:
         store.remove_named_runtime(name)

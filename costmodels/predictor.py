@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
-from .boosting import BoostingSettings, boost
+from .boosting import BoostingSettings, boost, tree_scores
 from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
 from .conformal import conformal_radius
 from .features import WORK, feature_matrix
 from .kernel_work import kind_of, no_price, work_of
 from .roofline import Roofline, fit_roofline
+from .stored_trees import StoredTrees
+from .training_size import is_large, split_large
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -92,7 +94,8 @@ class LatencyPredictor:
     Attributes set by ``fit``: ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each
     feature by kind), ``scores_`` (absolute log errors on held-out graphs), ``composition_`` and ``network_scores_``
     (None, empty without whole networks), ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by
-    a model that had not seen it).
+    a model that had not seen it; NaN for those that none judged) and ``fold_`` (-1 for those). Of more kernels than
+    ``training_size`` lets train, a part trains and another part judges.
     """
 
     def __init__(
@@ -149,10 +152,13 @@ class LatencyPredictor:
         self._check(graphs, measured, network)
         blocks = [graph for graph, whole in zip(graphs, network, strict=True) if not whole]
         target = measured[~network]
-        self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
+        if is_large([len(graph) for graph in blocks]):
+            self.held_out_ms_, self.fold_ = self._fit_part(blocks, target)
+        else:
+            self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
+            self._fit_model(blocks, target)
         known = np.isfinite(self.held_out_ms_)
         self.scores_ = np.sort(np.abs(np.log(self.held_out_ms_[known] / target[known])))
-        self._fit_model(blocks, target)
         self.core_cache_bytes_ = core_cache_bytes
         self._fit_composition([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
         return self
@@ -241,13 +247,7 @@ class LatencyPredictor:
 
     def _fit_model(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
         kernels = [kernel for graph in graphs for kernel in graph]
-        kinds = [kind_of(kernel) for kernel in kernels]
-        if None in kinds:
-            place = kinds.index(None)
-            raise UsageError(
-                f"a training graph has a kernel without a price, {kernels[place].signature}: {no_price(kernels[place])}"
-            )
-        names = [kind for kind in kinds if kind is not None]
+        names = _kinds(kernels)
         graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
         work = _work_matrix(kernels)
         features = feature_matrix(kernels)
@@ -255,7 +255,7 @@ class LatencyPredictor:
         self.kinds_: tuple[str, ...] = self.roofline_.kinds
         base = self.roofline_.price(names, work)
         settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
-        self.booster_: lgb.Booster = boost(
+        self.booster_: lgb.Booster | StoredTrees = boost(
             self._with_kind(names, features), base, graph, latency_ms, settings, self.random_state
         )
         self.ranges_: dict[str, Floats] = {
@@ -278,6 +278,16 @@ class LatencyPredictor:
         others = held_out(sums, moved, measured)
         if others is not None:
             self.network_scores_ = np.sort(np.abs(np.log(measured / others)))
+
+    def _fit_part(self, graphs: Sequence[Graph], latency_ms: Floats) -> tuple[Floats, Ints]:
+        """Train on a part of many graphs and predict another; NaN, and fold -1, for those that are not judged."""
+        split = split_large([_kinds(graph) for graph in graphs], self.random_state)
+        self._fit_model([graphs[i] for i in split.trained.tolist()], latency_ms[split.trained])
+        self.scores_, self.composition_, self.network_scores_ = np.zeros(1), None, np.zeros(0)
+        held_out, fold = np.full(len(graphs), np.nan), np.full(len(graphs), -1, dtype=np.int64)
+        fold[split.judged] = np.arange(len(split.judged)) % self.folds
+        held_out[split.judged] = [price.total_ms for price in self.price([graphs[i] for i in split.judged.tolist()])]
+        return held_out, fold
 
     def _composed(self, prices: Sequence[KernelPrice]) -> list[KernelPrice]:
         """The kernels' prices within their network: each with its share of what the cache does not hold."""
@@ -304,13 +314,24 @@ class LatencyPredictor:
         chosen = [kernels[place] for place in known]
         names = [kind for kind in kinds if kind is not None and kind in self.ranges_]
         features = feature_matrix(chosen)
-        scores = np.asarray(self.booster_.predict(self._with_kind(names, features), num_threads=1), dtype=np.float64)
+        scores = tree_scores(self.booster_, self._with_kind(names, features))
         latency = self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
         for place, name, row, cost in zip(known, names, features, latency, strict=True):
             low, high = self.ranges_[name]
             inside = bool(np.all((row >= low) & (row <= high)))
             prices[place] = KernelPrice(kernels[place], float(cost), "interpolated" if inside else "predicted")
         return prices
+
+
+def _kinds(kernels: Sequence[Kernel]) -> list[str]:
+    """Of kernels that train; raises UsageError for one that can have no price."""
+    kinds = []
+    for kernel in kernels:
+        kind = kind_of(kernel)
+        if kind is None:
+            raise UsageError(f"a training graph has a kernel without a price, {kernel.signature}: {no_price(kernel)}")
+        kinds.append(kind)
+    return kinds
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

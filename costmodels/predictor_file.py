@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from .files import write_atomically
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
+from .stored_trees import StoredTrees
 
 FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
@@ -78,8 +75,6 @@ def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPred
     Raises:
         ArtefactError: missing, truncated, changed, of another metric, or written with a schema that cannot be read.
     """
-    import lightgbm as lgb
-
     content = _read_content(folder)
     text = read_text(folder / "booster.txt", _REMEDY)
     if hashlib.sha256(text.encode()).hexdigest() != content.get("booster_sha256"):
@@ -89,8 +84,8 @@ def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPred
     if metric not in (None, found):
         raise ArtefactError(f"{folder} predicts {found}, not {metric}", remedy=f"name a predictor of {metric}")
     try:
-        return _predictor(content, lgb.Booster(model_str=text)), provenance
-    except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+        return _predictor(content, StoredTrees(text)), provenance
+    except (KeyError, TypeError, ValueError) as error:
         path = folder / "predictor.json"
         raise ArtefactError(f"{path} lacks a field or has a wrong one: {error}", remedy=_REMEDY) from error
 
@@ -104,7 +99,7 @@ def read_provenance(folder: Path) -> dict[str, Json]:
     return _provenance(_read_content(folder))
 
 
-def _predictor(content: dict[str, Json], booster: lgb.Booster) -> LatencyPredictor:
+def _predictor(content: dict[str, Json], booster: StoredTrees) -> LatencyPredictor:
     predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
     predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]))
     predictor.kinds_ = predictor.roofline_.kinds

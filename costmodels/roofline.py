@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from ..profiler.records import Json
 from .features import WORK
@@ -23,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 _RIDGE = 1e-3
 #: Smallest price of a kernel, 1 ns: a kind whose coefficients all vanish still has a logarithm.
 _FLOOR_MS = 1e-6
+#: Graphs whose rows of the design exist at the same time: some ten megabytes.
+_GRAPHS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,43 @@ def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Fl
         graph: which graph each kernel belongs to, 0 … graphs - 1.
         latency_ms: shape (graphs,), positive.
     """
+    from scipy.optimize import nnls  # half a second, which pricing goes without
+
     names = tuple(sorted(set(kinds)))
-    place = {kind: index for index, kind in enumerate(names)}
-    design = np.zeros((len(latency_ms), len(names), len(WORK)))
-    np.add.at(design, (graph, np.array([place[kind] for kind in kinds])), work)
-    relative = design.reshape(len(latency_ms), -1) / latency_ms[:, None]
-    scale = np.linalg.norm(relative, axis=0)
+    known = {kind: index for index, kind in enumerate(names)}
+    place = np.array([known[kind] for kind in kinds])
+    relative = work / latency_ms[graph, None]
+    gram, moments = _normal_equations(place, relative, graph, len(names), len(latency_ms))
+    scale = np.sqrt(np.diag(gram))
     scale[scale == 0] = 1.0
-    ridge = np.eye(relative.shape[1]) * _RIDGE
-    solution, _ = nnls(
-        np.vstack([relative / scale, ridge]), np.concatenate([np.ones(len(latency_ms)), np.zeros(len(ridge))])
-    )
-    coefficients = solution / scale
-    share = relative @ coefficients
+    # The triangular factor has the same normal equations as the design with its ridge, whose rows are all graphs.
+    factor = np.linalg.cholesky(gram / np.outer(scale, scale) + np.eye(len(gram)) * _RIDGE**2)
+    solution, _ = nnls(factor.T, np.linalg.solve(factor, moments / scale))
+    coefficients = (solution / scale).reshape(len(names), len(WORK))
+    share = np.bincount(graph, np.einsum("kw,kw->k", coefficients[place], relative), minlength=len(latency_ms))
     priced = share > 0
     if priced.any():
         coefficients = coefficients / np.median(share[priced])
-    return Roofline(names, coefficients.reshape(len(names), len(WORK)))
+    return Roofline(names, coefficients)
+
+
+def _normal_equations(place: Ints, relative: Floats, graph: Ints, kinds: int, graphs: int) -> tuple[Floats, Floats]:
+    """AᵀA and Aᵀ1 of the design A, whose rows are graphs and whose columns are the work terms of each kind.
+
+    Some graphs at a time: all of a million take gigabytes.
+
+    Args:
+        place: kind of each kernel, 0 … kinds - 1.
+        relative: work of each kernel over the latency of its graph, shape (kernels, len(WORK)).
+    """
+    gram, moments = np.zeros((kinds * len(WORK), kinds * len(WORK))), np.zeros(kinds * len(WORK))
+    order = np.argsort(graph, kind="stable")
+    for first in range(0, graphs, _GRAPHS_AT_ONCE):
+        behind = min(first + _GRAPHS_AT_ONCE, graphs)
+        rows = order[slice(*np.searchsorted(graph, [first, behind], sorter=order))]
+        design = np.zeros((behind - first, kinds, len(WORK)))
+        np.add.at(design, (graph[rows] - first, place[rows]), relative[rows])
+        flat = design.reshape(len(design), -1)
+        gram += flat.T @ flat
+        moments += flat.sum(axis=0)
+    return gram, moments

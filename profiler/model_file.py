@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from onnx import TensorProto, checker, external_data_helper, helper, shape_inference
@@ -35,31 +38,38 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, scratch: P
         UnsupportedOperator: an operator that ONNX does not define. One of another domain is left to the runtime.
         UsageError: ``shapes`` names an input that does not exist, or contradicts the model.
     """
+    if shapes and scratch is None:
+        raise UsageError("concrete shapes need a scratch folder for the copy of the model")
+    model, workload = _read(path, shapes)
+    measured = _write_copy(model, path, scratch) if shapes and scratch else path
+    return replace(workload, path=str(measured.resolve()))
+
+
+def read_graph(path: Path, shapes: Mapping[str, Shape] | None = None) -> Workload:
+    """The network in an ONNX file, to be priced and not to be run: no copy is written, and it points to no file.
+
+    Raises what ``read_model`` raises.
+    """
+    return _read(path, shapes)[1]
+
+
+def _read(path: Path, shapes: Mapping[str, Shape] | None) -> tuple[onnx.ModelProto, Workload]:
     model = _load(path)
     _check_external_data(model, path)
     _load_structural(model, path)
     if shapes:
         _set_shapes(model, shapes)
     _check_shapes(model)
-    _validate(model, path)
-    measured = path
-    if shapes:
-        if scratch is None:
-            raise UsageError("concrete shapes need a scratch folder for the copy of the model")
-        measured = _write_copy(model, path, scratch)
-    skeleton, weights = split_weights(model)
+    with _told(path):
+        _check_file(path)
+        skeleton, weights = split_weights(model)
+        # The numbers of weights say nothing about shapes, and are most of the file.
+        shape_inference.infer_shapes(with_weight_inputs(skeleton, weights), strict_mode=True, data_prop=True)
     try:
         graph_hash = hash_graph(skeleton, weights)
     except ValueError as error:
         raise BrokenModel(f"{path}: {error}") from error
-    return Workload(
-        name=path.stem,
-        kind="network",
-        graph_hash=graph_hash,
-        skeleton=skeleton.SerializeToString(),
-        weights=weights,
-        path=str(measured.resolve()),
-    )
+    return model, Workload(path.stem, "network", graph_hash, skeleton.SerializeToString(), weights)
 
 
 def split_weights(
@@ -94,6 +104,16 @@ def split_weights(
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     return skeleton, tuple(weights)
+
+
+def with_weight_inputs(skeleton: onnx.ModelProto, weights: Sequence[Weight]) -> onnx.ModelProto:
+    """A copy of the skeleton in which its weights are inputs, for shape inference."""
+    complete = onnx.ModelProto()
+    complete.CopyFrom(skeleton)
+    for weight in weights:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(weight.dtype))
+        complete.graph.input.append(helper.make_tensor_value_info(weight.name, kind, weight.shape))
+    return complete
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -146,10 +166,10 @@ def _load_structural(model: onnx.ModelProto, path: Path) -> None:
             del tensor.external_data[:]
 
 
-def _validate(model: onnx.ModelProto, path: Path) -> None:
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        _check_file(path)
-        shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        yield
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         if "No Op registered" in str(error):
             raise UnsupportedOperator(f"{path} holds an operator that ONNX does not define: {error}") from error

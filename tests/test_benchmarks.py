@@ -75,11 +75,14 @@ def test_ort_against_tvm_gives_a_ratio_and_the_statuses():
 
 METHODS = {
     "edgecost", "edgecost, plain sum", "forests, corrected like edgecost", "forests, plain sum", "line through FLOPs",
+    "plain table, corrected like edgecost", "plain table, plain sum",
 }  # fmt: skip
 
 
-def test_strangers_are_priced_by_every_method_beside_what_two_measurements_differ_by():
-    found = run("strangers.py", "--kernels", "40", "--networks", "2", "--factor", "1")
+def test_strangers_are_priced_by_every_method_beside_what_two_measurements_differ_by(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    small = ("--kernels", "40", "--networks", "2", "--factor", "1", "--db", tmp_path / "kept.sqlite")
+    found = run("strangers.py", *small, "--folder", tmp_path)
     # A machine too busy for one of them leaves it out, and says so by the number.
     assert 6 <= found["strangers"] <= 10
     assert found["floor"]["n"] <= found["strangers"]
@@ -87,3 +90,9 @@ def test_strangers_are_priced_by_every_method_beside_what_two_measurements_diffe
     for method in found["methods"].values():
         assert method["all"]["n"] == found["strangers"]
         assert sum(table["n"] for table in method["by_family"].values() if table) == found["strangers"]
+        assert method["with_factor"]["n"] == sum(table["n"] for table in method["with_factor_by_family"].values())
+    assert set(found["coverage"]) == {"80%", "90%", "95%"}
+    assert [cause.split(":")[0] for cause in found["refused_files"].values()] == ["BrokenModel"]
+    again = run("strangers.py", *small, "--offline")
+    for part in ("methods", "networks", "floor", "coverage", "kernels_held_out"):
+        assert again[part] == found[part]

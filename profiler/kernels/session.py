@@ -35,6 +35,8 @@ def open_session(
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, graph_level)
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
+    # Nothing is run: weights need not be laid out for it. What is optimised is settled before.
+    options.add_session_config_entry("session.disable_prepacking", "1")
     of_provider = {}
     for key, value in profile.options:
         if key.startswith(_OF_PROVIDER):

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, shape_inference
 
 from ..errors import ModelError
+from ..model_file import with_weight_inputs
 from ..records import RuntimeProfile
 from ..weights import Weight
 from .session import open_session
@@ -30,12 +31,7 @@ def inferred_shapes(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[s
 
     ``weights`` describes the initialisers that the model lacks.
     """
-    complete = onnx.ModelProto()
-    complete.CopyFrom(model)
-    for weight in weights:
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(weight.dtype))
-        complete.graph.input.append(helper.make_tensor_value_info(weight.name, kind, weight.shape))
-    inferred = shape_inference.infer_shapes(complete, data_prop=True).graph
+    inferred = shape_inference.infer_shapes(with_weight_inputs(model, weights), data_prop=True).graph
     shapes: dict[str, Shape] = {}
     for value in [*inferred.input, *inferred.output, *inferred.value_info]:
         dims = value.type.tensor_type.shape.dim
