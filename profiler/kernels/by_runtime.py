@@ -1,4 +1,6 @@
-"""The kernels of a workload under any runtime profile: ONNX Runtime's optimiser says, or TVM's compiler."""
+"""The kernels of a workload under any runtime profile: ONNX Runtime's optimiser says, or TVM's compiler; a simulator
+runs the graph as it is written.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from ..errors import (
     UsageError,
 )
 from ..loading import LoadRefused
-from ..records import Json, RuntimeProfile, Status
+from ..records import SIMULATOR, Json, RuntimeProfile, Status
 from ..tvm.client import COMPILE_TIMEOUT_S, TvmCompiler, compile_request, model_path
 from ..workload import Workload
 from .graph import Kernel, KernelGraph, kernel_graph
+from .written import written_graph
 
 
 def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
@@ -30,6 +33,8 @@ def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
             the profile's target.
         MissingPackage: TVM is not installed.
     """
+    if profile.runtime == SIMULATOR:
+        return written_graph(workload)
     if profile.interpreter:
         raise UsageError(
             f"the kernels of {profile.label} are known only to {profile.interpreter}",
