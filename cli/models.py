@@ -43,15 +43,14 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a latency predictor on what was measured on this machine, and show what it is worth."""
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.quickstart import training_provenance
+    from ..costmodels.simulation import chosen_setting
     from ..costmodels.space_file import load_space
     from ..costmodels.training import save_report
     from ..costmodels.training import train as fit
     from ..db import Store
 
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         talk.stage("training")
         space = load_space(space_name) if space_name else None
@@ -110,13 +109,12 @@ def predict(
 ) -> None:
     """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
     from ..costmodels.coverage import node_coverage
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
-    from ..profiler.kernels.graph import kernel_graph
+    from ..costmodels.simulation import chosen_setting
+    from ..profiler.kernels.by_runtime import priced_kernels
     from ..profiler.model_file import read_model
 
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     predictor, provenance = load_predictor(folder or default_predictor(setting.device.identity, setting.profile))
     trained_for = provenance.get("profile_hash")
     if trained_for not in (None, setting.profile.profile_hash):
@@ -126,7 +124,7 @@ def predict(
         )
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
         workload = read_model(model, dict(shapes), Path(scratch))
-        graph = kernel_graph(workload, setting.profile)
+        graph = priced_kernels(workload, setting.profile)
     price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise _refusal(model, price)

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..db import Store
-from ..profiler.kernels.graph import Kernel, kernels
+from ..profiler.kernels.by_runtime import priced_kernels
+from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Measurement, RuntimeProfile
 from ..profiler.workload import Workload
 from .kernel_times import SHORT_MS
@@ -116,4 +117,4 @@ def _combine(workload: Workload, measurements: Sequence[Measurement], typical_ms
 
 def sample_kernels(samples: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Kernel, ...]]:
     """The kernels of each sample's graph under a profile."""
-    return [kernels(sample.workload, profile) for sample in samples]
+    return [priced_kernels(sample.workload, profile).kernels for sample in samples]

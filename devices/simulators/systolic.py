@@ -2,10 +2,11 @@
 
 Convolutions and products become matrix products of M rows (pixels), N columns (filters) and depth K (a window of all
 channels), cut into folds of the array's size. A fold takes 2r + c + T - 2 cycles (Samajdar et al., "A Systematic
-Methodology for Characterizing Scalability of DNN Accelerators using SCALE-Sim", ISPASS 2020), r and c being the rows and
-columns that it fills and T what streams through. Fold by fold the simulator asks which operands stand in the array's memories already
-and what must come from DRAM; while one fold computes, the next one's operands are loaded and the last one's results
-stored. Elementwise operators, pools and softmax go through the vector unit in pieces, by the same pipeline.
+Methodology for Characterizing Scalability of DNN Accelerators using SCALE-Sim", ISPASS 2020), r and c being the rows
+and columns that it fills and T what streams through. Fold by fold the simulator asks which operands stand in the
+array's memories already and what must come from DRAM; while one fold computes, the next one's operands are loaded and
+the last one's results stored. Elementwise operators, pools and softmax go through the vector unit in pieces, by the
+same pipeline.
 
 What it does not know: padding costs as much as pixels do; each node reads its inputs from DRAM and writes its outputs
 there (nothing is fused); rows that neighbouring windows share stay in memory, so that a pass fetches an input once;
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ...profiler.errors import UsageError
@@ -378,7 +379,7 @@ def systolic_array(options: Mapping[str, str]) -> SystolicArray:
         known = ", ".join(f"{one.name} ({one.default})" for one in fields(SystolicDesign))
         raise UsageError(f"systolic has no parameter {strange[0]!r}", remedy=f"it has {known}")
     values = {name: _value(name, kinds[name], text) for name, text in options.items()}
-    return SystolicArray(replace(SystolicDesign(), **values))
+    return SystolicArray(SystolicDesign(**values))  # type: ignore[arg-type]  # each value has its field's type
 
 
 def _value(name: str, kind: type, text: str) -> int | float | str:

@@ -43,6 +43,13 @@ def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
     return _tvm_kernels(workload, profile) if profile.runtime == "tvm" else kernel_graph(workload, profile)
 
 
+def priced_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
+    """The kernels that predictors learn and price: as the ONNX Runtime of this interpreter has them, whichever one the
+    profile names; or, for a simulator, as they are written. Raises what ``kernel_graph`` and ``written_graph`` raise.
+    """
+    return written_graph(workload) if profile.runtime == SIMULATOR else kernel_graph(workload, profile)
+
+
 def _tvm_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
     compiler = TvmCompiler(profile)
     try:
