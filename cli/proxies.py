@@ -18,6 +18,9 @@ from .output import Talk, few, milliseconds, percent, print_json, print_table
 if TYPE_CHECKING:
     from ..costmodels.proxy import Agreement, Judgement, ProxyReport
 
+#: Failures that are shown; --json holds them all.
+_SHOWN = 3
+
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -90,6 +93,7 @@ def simulators(as_json: bool) -> None:
     "--judge", "judge_names", metavar="NAME|FILE", multiple=True, help="Only judge on networks of this space."
 )
 @click.option("--samples", type=click.IntRange(min=1), default=300, show_default=True, help="Blocks to learn from.")
+@click.option("--nodes/--no-nodes", default=True, show_default=True, help="Also simulate each node of them alone.")
 @click.option("--networks", type=click.IntRange(min=0), default=10, show_default=True, help="Networks to learn from.")
 @click.option("--held-out", type=click.IntRange(min=1), default=30, show_default=True, help="Networks that judge.")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, help="Folder for the predictor.  [default: your data directory]")
@@ -101,6 +105,7 @@ def fit(
     space_names: tuple[str, ...],
     judge_names: tuple[str, ...],
     samples: int,
+    nodes: bool,
     networks: int,
     held_out: int,
     folder: Path | None,
@@ -111,7 +116,9 @@ def fit(
     """Simulate blocks and networks, fit a predictor to them, and say what it is worth.
 
     Cells of each --space are simulated first; random blocks fill up the samples. Each of its networks is either
-    learned from or judged on, never both. What was simulated is kept: the same command goes on after an interruption.
+    learned from or judged on, never both. A simulator that fuses nodes is better fitted with --no-nodes.
+
+    What was simulated is kept: the same command goes on after an interruption.
     """
     from ..costmodels.proxy import ProxyPlan, fit_proxy, save_proxy
     from ..costmodels.simulation import simulated_setting
@@ -121,7 +128,7 @@ def fit(
     setting, made = simulated_setting(simulator)
     spaces = tuple(load_space(name) for name in space_names)
     judges = tuple(load_space(name) for name in judge_names)
-    plan = ProxyPlan(spaces, judges, samples=samples, networks=networks, held_out=held_out, seed=seed)
+    plan = ProxyPlan(spaces, judges, samples=samples, nodes=nodes, networks=networks, held_out=held_out, seed=seed)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         report = fit_proxy(store, setting, made, plan, talk)
         url = store.url
@@ -138,15 +145,14 @@ def fit(
 
 
 def _print_report(report: ProxyReport) -> None:
-    lacking = [f"{operator} ({count})" for one in report.asked for operator, count in one.unsupported.items()]
+    lacking = [f"{operator} ({count})" for operator, count in report.unsupported.items()]
     if lacking:
-        click.echo(f"Not computed by the simulator, so left out: {few(lacking)}")
-    failures = [line for one in report.asked for line in one.failures]
-    for line in failures[:3]:
-        click.echo(f"Failed, so left out: {line}")
+        click.echo(f"Not computed by the simulator, and left out: {few(lacking)}")
+    for line in report.failures[:_SHOWN]:
+        click.echo(f"Failed, and left out: {line}")
     training = report.training
     rows = [row for one in report.judgements for row in _rows(one)]
-    learned = f"{training.graphs} blocks and {training.networks} networks"
+    learned = f"{training.graphs} blocks and nodes and {training.networks} networks"
     columns = ["networks of", "cells", "", "networks", "RMSE", "of mean", "±5 %", "±10 %", "mean error", "ρ"]
     print_table(f"Fitted on {learned}; judged on whole networks that it has not seen", columns, rows, left=3)
     speed = report.speed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,6 +23,7 @@ from ..devices.simulators import SimulatedDevice, checked_cost
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.kernels.graph import Kernel
+from ..profiler.kernels.written import written_workloads
 from ..profiler.records import Json
 from ..profiler.workload import Workload
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
@@ -55,6 +57,8 @@ class ProxyPlan:
     Attributes:
         spaces: whose cells are simulated first; random blocks fill the samples up.
         samples: blocks to learn from.
+        nodes: simulate each distinct node of the blocks alone, too. It tells which node a block's cost comes from; a
+            simulator that fuses nodes is better fitted without.
         networks: whole networks of each space to learn from: they fit what a network is beyond its sum.
         held_out: networks of each space, and of each of ``judges``, that only judge.
         judges: spaces that nothing is learned from.
@@ -63,6 +67,7 @@ class ProxyPlan:
     spaces: tuple[Space, ...] = ()
     judges: tuple[Space, ...] = ()
     samples: int = 300
+    nodes: bool = True
     networks: int = 10
     held_out: int = 30
     seed: int = 0
@@ -133,19 +138,30 @@ class ProxyReport:
     judgements: tuple[Judgement, ...]
     speed: Speed
 
+    @property
+    def unsupported(self) -> dict[str, int]:
+        """Operators that the simulator lacks, by the blocks and networks that were left out for them.
+
+        Nodes alone tell nothing more, and some of them are nothing to compute.
+        """
+        lacking: Counter[str] = Counter()
+        for one in self.asked:
+            lacking.update({} if one.purpose == "kernel" else dict(one.unsupported))
+        return dict(lacking.most_common())
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return tuple(line for one in self.asked for line in one.failures)
+
     def document(self) -> dict[str, Json]:
         """As JSON, without the models."""
-        lacking: dict[str, int] = {}
-        for one in self.asked:
-            for operator, count in one.unsupported.items():
-                lacking[operator] = lacking.get(operator, 0) + count
         speed = self.speed
         return {
             "simulated": sum(one.simulated for one in self.asked),
             "reused": sum(one.reused for one in self.asked),
-            "unsupported": dict(lacking),
-            "failures": [line for one in self.asked for line in one.failures],
-            "trained_on": {"blocks": self.training.graphs, "networks": self.training.networks},
+            "unsupported": dict(self.unsupported),
+            "failures": list(self.failures),
+            "trained_on": {"blocks_and_nodes": self.training.graphs, "networks": self.training.networks},
             "judgements": [_judgement_document(one) for one in self.judgements],
             "speed": {
                 **asdict(speed),
@@ -171,9 +187,11 @@ def fit_proxy(
     _check(plan)
     asked = []
     cells, others = _blocks(plan)
+    nodes = _nodes([*cells, *others]) if plan.nodes else []
     for workloads, purpose, title in (
         (cells, "cell", "simulating cells"),
         (others, "support", "simulating random blocks"),
+        (nodes, "kernel", "simulating nodes alone"),
         (_networks(plan.spaces, plan.networks, plan.seed), "network", "simulating networks to learn from"),
     ):
         if workloads:
@@ -228,6 +246,12 @@ def _blocks(plan: ProxyPlan) -> tuple[list[Workload], list[Workload]]:
                 cells.setdefault(planned.workload.graph_hash, planned.workload)
     chosen = list(cells.values())[: plan.samples]
     return chosen, list(islice(random_blocks(plan.seed), plan.samples - len(chosen)))
+
+
+def _nodes(blocks: Sequence[Workload]) -> list[Workload]:
+    """The distinct nodes of blocks, each alone."""
+    found = {node.graph_hash: node for block in blocks for node in written_workloads(block)}
+    return list(found.values())
 
 
 def _networks(spaces: Sequence[Space], count: int, seed: int) -> list[Workload]:

@@ -20,6 +20,7 @@ from ..profiler.errors import ModelError, SimulatorError
 from ..profiler.records import SIMULATOR, Environment, Json, Latency, Measurement, RuntimeProfile, Status
 from ..profiler.tasks import Stage
 from ..profiler.workload import Workload
+from .dataset import BLOCK_PURPOSES
 from .local_setting import LocalSetting
 from .named_runtimes import chosen_profile
 from .space_campaign import Narrator
@@ -43,6 +44,7 @@ class Asked:
         seconds: wall time inside the simulator, in this call, by graph hash.
     """
 
+    purpose: str
     simulated: int = 0
     reused: int = 0
     unsupported: Mapping[str, int] = field(default_factory=dict)
@@ -67,7 +69,14 @@ def simulated_setting(text: str) -> tuple[LocalSetting, SimulatedDevice]:
     """
     simulator, name = open_simulator(text), parse_simulator(text).name
     device = simulator.device()
-    profile = RuntimeProfile(runtime=SIMULATOR, version=simulator.version, provider=name, graph_level="as written")
+    profile = RuntimeProfile(
+        runtime=SIMULATOR,
+        version=simulator.version,
+        provider=name,
+        graph_level="as written",
+        # A predictor is kept apart by its profile: one of another design is not this one's.
+        options=(("design", device.name), ("identity", device.identity)),
+    )
     environment = Environment({"simulator": name, "version": simulator.version, "design": device.description})
     return LocalSetting(read_host(), device, profile, Stage(profile, environment, device.identity)), simulator
 
@@ -94,13 +103,16 @@ def simulate(
 ) -> Asked:
     """Ask about each workload that the store knows nothing of, and keep each answer before the next is asked for.
 
+    A block that is known as a cell is not asked about again as a node: a simulator has no sessions that could differ.
+
     What the simulator does not support is kept, too, and not asked again; what failed is.
 
     Raises:
         SimulatorError: it failed five times in a row.
     """
     setting.store_in(store)
-    known = {one.graph_hash: one for one in _kept(store, setting, [purpose], usable_only=False) if _is_answer(one)}
+    alike = BLOCK_PURPOSES if purpose in BLOCK_PURPOSES else [purpose]
+    known = {one.graph_hash: one for one in _kept(store, setting, alike, usable_only=False) if _is_answer(one)}
     wanted = {workload.graph_hash: workload for workload in workloads}
     left = [workload for graph_hash, workload in wanted.items() if graph_hash not in known]
     narrator.stage(title, len(left))
@@ -123,6 +135,7 @@ def simulate(
             )
     answered = [*made, *(one for graph_hash, one in known.items() if graph_hash in wanted)]
     return Asked(
+        purpose,
         simulated=sum(one.status is Status.SIMULATED for one in made),
         reused=sum(one.status is Status.SIMULATED for one in answered[len(made) :]),
         unsupported=_lacking(answered),

@@ -146,7 +146,9 @@ class RuntimeProfile:
     def label(self) -> str:
         """For people: ``onnxruntime 1.32.0, CPU, 1 thread, fp32``."""
         if self.runtime == SIMULATOR:
-            return f"simulator {self.provider} {self.version}, graph as written"
+            # The name of a design does not tell all of it.
+            design = f"{dict(self.options).get('design')} {dict(self.options).get('identity', '')[:8]}"
+            return f"simulator {self.provider} {self.version} ({design}), graph {self.graph_level}"
         provider = self.provider.removesuffix("ExecutionProvider")
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         if self.runtime == "tvm":

@@ -45,7 +45,7 @@ def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
 
 def priced_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
     """The kernels that predictors learn and price: as the ONNX Runtime of this interpreter has them, whichever one the
-    profile names; or, for a simulator, as they are written. Raises what ``kernel_graph`` and ``written_graph`` raise.
+    profile names; or, for a simulator, as they are written. Raises what ``kernel_graph`` raises.
     """
     return written_graph(workload) if profile.runtime == SIMULATOR else kernel_graph(workload, profile)
 
