@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,28 @@ class TestTheSystolicArray(SimulatedDeviceContract):
 class TestTheWeightStationarySystolicArray(SimulatedDeviceContract):
     def make_simulator(self):
         return SystolicArray(SystolicDesign(dataflow="ws", static_mw=10.0))
+
+
+class TestTheSimulatorOfTheHowTo(SimulatedDeviceContract):
+    """The worked example passes the contract as the page shows it."""
+
+    names: dict[str, type] = {}  # noqa: RUF012 - filled once, by the page
+
+    @classmethod
+    def setup_class(cls):
+        page = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "add-a-simulated-device.md"
+        for body in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+            exec(compile(body, page.name, "exec"), cls.names)  # the text is ours
+
+    def make_simulator(self):
+        return self.names["TestRoofline"]().make_simulator()
+
+    def test_its_options_are_read_and_refused(self):
+        make = self.names["Roofline"]
+        assert make({"gflops": "200"}).device() != make({}).device()
+        for wrong in ({"gflops": "0"}, {"gflops": "nan"}, {"speed": "1"}):
+            with pytest.raises(UsageError, match="roofline has no"):
+                make(wrong)
 
 
 class Told:
