@@ -153,7 +153,7 @@ def _print_report(report: ProxyReport) -> None:
     training = report.training
     rows = [row for one in report.judgements for row in _rows(one)]
     learned = f"{training.graphs} blocks and nodes and {training.networks} networks"
-    columns = ["networks of", "cells", "", "networks", "RMSE", "of mean", "±5 %", "±10 %", "mean error", "ρ"]
+    columns = ["networks of", "cells", "quantity", "networks", "RMSE", "of mean", "±5 %", "±10 %", "mean error", "ρ"]
     print_table(f"Fitted on {learned}; judged on whole networks that it has not seen", columns, rows, left=3)
     speed = report.speed
     times = [

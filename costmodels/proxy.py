@@ -112,7 +112,7 @@ class Speed:
         proxy_s: by the proxy from the same ONNX graph, one at a time.
         batch_s: by the proxy from kernels that are known, all together.
         training_s: what the simulator took for everything that the proxy learned from.
-        fit_s: what training took.
+        fit_s: what training the predictor of latency took.
     """
 
     simulator_s: float
