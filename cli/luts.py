@@ -51,12 +51,11 @@ def build(
     quickstart does that).
     """
     from ..costmodels.files import make_folder
-    from ..costmodels.local_setting import LocalSetting
     from ..costmodels.lut_build import build_lut
     from ..costmodels.lut_formats import lut_format
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.network_scale import scale_from_store
     from ..costmodels.predictor_file import load_predictor
+    from ..costmodels.simulation import chosen_setting
     from ..costmodels.space_file import load_space
     from ..costmodels.staleness import cheap_warnings
     from ..db import Store
@@ -64,7 +63,7 @@ def build(
     writers = [lut_format(name) for name in formats]
     space = load_space(space_name, resolution=resolution, width=width)
     make_folder(folder)
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store:
         model = None
         place = predictor or default_predictor(setting.device.identity, setting.profile)

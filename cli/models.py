@@ -42,15 +42,14 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a latency predictor on what was measured on this machine, and show what it is worth."""
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.quickstart import training_provenance
+    from ..costmodels.simulation import chosen_setting
     from ..costmodels.space_file import load_space
     from ..costmodels.training import save_report
     from ..costmodels.training import train as fit
     from ..db import Store
 
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         talk.stage("training")
         space = load_space(space_name) if space_name else None
@@ -109,14 +108,13 @@ def predict(
 ) -> None:
     """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
     from ..costmodels.coverage import node_coverage
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.predictor_file import load_predictor
+    from ..costmodels.simulation import chosen_setting
     from ..costmodels.staleness import cheap_warnings
-    from ..profiler.kernels.graph import kernel_graph
+    from ..profiler.kernels.by_runtime import priced_kernels
     from ..profiler.model_file import read_graph
 
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     place = folder or default_predictor(setting.device.identity, setting.profile)
     predictor, provenance = load_predictor(place, metric="latency")
     trained_for = provenance.get("profile_hash")
@@ -127,7 +125,7 @@ def predict(
         )
     for warning in cheap_warnings(provenance, setting):
         click.echo(warning, err=True)
-    graph = kernel_graph(read_graph(model, dict(shapes)), setting.profile)
+    graph = priced_kernels(read_graph(model, dict(shapes)), setting.profile)
     price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise _refusal(model, price)

@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..db import Store
-from ..profiler.kernels.graph import Kernel, kernels
-from ..profiler.records import Measurement, RuntimeProfile
+from ..profiler.kernels.by_runtime import priced_kernels
+from ..profiler.kernels.graph import Kernel
+from ..profiler.records import Measurement, RuntimeProfile, Status
 from ..profiler.workload import Workload
 from .kernel_times import SHORT_MS
 
@@ -98,7 +99,8 @@ def _combine(workload: Workload, measurements: Sequence[Measurement], typical_ms
         visits += latency.visits
     if not sessions:
         return None
-    if measurements[0].purpose == "kernel" and statistics.median(map(statistics.median, sessions.values())) < SHORT_MS:
+    is_timed_alone = measurements[0].purpose == "kernel" and measurements[0].status is not Status.SIMULATED
+    if is_timed_alone and statistics.median(map(statistics.median, sessions.values())) < SHORT_MS:
         # The error of the overhead shows; its copies within one graph tell more.
         return None
     net = tuple(statistics.median(values) for values in sessions.values())
@@ -116,4 +118,4 @@ def _combine(workload: Workload, measurements: Sequence[Measurement], typical_ms
 
 def sample_kernels(samples: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Kernel, ...]]:
     """The kernels of each sample's graph under a profile."""
-    return [kernels(sample.workload, profile) for sample in samples]
+    return [priced_kernels(sample.workload, profile).kernels for sample in samples]

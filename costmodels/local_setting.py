@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..devices.host import HostFacts, host_device, host_environment, read_conditions, read_host
-from ..profiler.records import Device, Environment, RuntimeProfile
+from ..profiler.records import SIMULATOR, Device, Environment, RuntimeProfile
 from ..profiler.runtimes import host_profile, timing_cpus
 from ..profiler.tasks import Stage
 from ..profiler.tvm.client import is_remote
@@ -64,14 +64,19 @@ class LocalSetting:
         return cls(facts, device, profile, Stage(profile, environment, device.identity))
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether the device is not this machine, but a board behind a tracker or a simulation."""
+        return is_remote(self.profile) or self.profile.runtime == SIMULATOR
+
+    @property
     def core_cache_bytes(self) -> int | None:
         """Of the device's second-level cache; None where it does not tell."""
-        return None if is_remote(self.profile) else self.facts.core_cache_bytes
+        return None if self.is_elsewhere else self.facts.core_cache_bytes
 
     def stage_now(self, store: Store | None) -> Stage:
         """The stage as it is at this moment: environment and, where a store knows it, how fast the machine can be."""
         stage = self.stage
-        if not is_remote(self.profile):
+        if not self.is_elsewhere:
             stage = replace(stage, environment=_environment_now(self.profile, stage.cpus))
         if store is None:
             return stage

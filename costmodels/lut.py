@@ -22,7 +22,7 @@ from .files import write_atomically
 from .space import Population, Space
 from .space_file import load_space
 
-Source = Literal["measured", "predicted", "interpolated", "absent"]
+Source = Literal["measured", "simulated", "predicted", "interpolated", "absent"]
 Floats = NDArray[np.float64]
 
 FORMAT = "edgecost-lut"

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ..db import Store
 from ..profiler.errors import GateError
-from ..profiler.kernels.graph import kernels
-from ..profiler.records import Device, Json, RuntimeProfile
+from ..profiler.kernels.by_runtime import priced_kernels
+from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
 from .lut import Lut, LutCell
 from .predictor import LatencyPredictor
@@ -45,8 +45,9 @@ def build_lut(
     samples = load_samples(store, device.identity, profile)
     measured = {sample.workload.graph_hash: sample for sample in samples if sample.workload.graph_hash in hashes}
     radius = repeatability_radius(samples)
+    make_cell = _simulated_cell if profile.runtime == SIMULATOR else _measured_cell
     rows = {
-        key: _measured_cell(key, measured[workload.graph_hash], radius)
+        key: make_cell(key, measured[workload.graph_hash], radius)
         for key, workload in workloads.items()
         if workload.graph_hash in measured
     }
@@ -69,12 +70,19 @@ def _measured_cell(key: str, sample: Sample, radius: float | None) -> LutCell:
     )
 
 
+def _simulated_cell(key: str, sample: Sample, _: float | None) -> LutCell:
+    """What a simulator said: it was not visited, and says nothing of how far it may be off."""
+    return LutCell(key=key, latency_ms=sample.latency_ms, lo_ms=None, hi_ms=None, n=0, source="simulated")
+
+
 def _predicted_cells(
     space: Space, left: Sequence[Cell], profile: RuntimeProfile, predictor: LatencyPredictor | None
 ) -> Mapping[str, LutCell]:
     if predictor is None:
         raise _incomplete(space, left, "not measured, and no predictor was given", "train one: edgecost train")
-    graphs = [kernels(workload, profile) for cell in left if (workload := space.workload(cell)) is not None]
+    graphs = [
+        priced_kernels(workload, profile).kernels for cell in left if (workload := space.workload(cell)) is not None
+    ]
     prices = predictor.price(graphs, alpha=ALPHA)
     unknown = [cell for cell, price in zip(left, prices, strict=True) if price.is_lower_bound]
     if unknown:
@@ -107,7 +115,9 @@ def lut_provenance(
 ) -> dict[str, Json]:
     """What a LUT's numbers stand on."""
     interval = "measured: 95 % of the median within the sessions"
-    if radius is not None:
+    if profile.runtime == SIMULATOR:
+        interval = "simulated: none"
+    elif radius is not None:
         interval += f", at least ±{radius * 100:.2f} %, which 90 % of cells repeat within in another process"
     return {
         "space": space.name,
@@ -126,7 +136,7 @@ def lut_provenance(
         "interval": f"{interval}; predicted: conformal, {(1 - ALPHA) * 100:.0f} % of held-out graphs",
         "repeatability_radius": radius if radius is None or math.isfinite(radius) else None,
         "graphs_measured": graphs,
-        "call_overhead": "taken off each cell",
+        "call_overhead": "none is simulated" if profile.runtime == SIMULATOR else "taken off each cell",
     }
 
 

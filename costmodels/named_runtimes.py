@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..profiler.client import describe_interpreter
 from ..profiler.errors import EdgecostError, MissingPackage, RunnerError, UsageError
-from ..profiler.records import Json, RuntimeProfile
+from ..profiler.records import SIMULATOR, Json, RuntimeProfile
 from ..profiler.runtimes import (
     BUILT_IN,
     CPU_PROVIDER,
@@ -93,9 +93,14 @@ def find_runtime(name: str, store_url: str | None = None) -> NamedRuntime:
         store_url: where other names than the built-in ones are looked up, as ``Store`` takes it.
 
     Raises:
-        UsageError: nothing has this name.
+        UsageError: nothing has this name, or a simulator has it.
         StoreError: the database cannot be read.
     """
+    if name.partition(":")[0] == SIMULATOR:
+        raise UsageError(
+            "this command asks a machine, not a simulator",
+            remedy="`train`, `predict` and `lut build` take one; ask it itself: edgecost simulate, edgecost proxy fit",
+        )
     if name in BUILT_IN:
         return BUILT_IN[name]
     own = own_runtimes(store_url)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from .client import RunnerSupply
+from .errors import UsageError
 from .loading import Loader, OrtLoader
-from .records import RuntimeProfile
+from .records import SIMULATOR, RuntimeProfile
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,13 @@ class Bench:
         """The bench of the profile's runtime. No process is started yet.
 
         Raises:
-            UsageError: the profile's runtime is none that edgecost knows, or lacks an option that it needs.
+            UsageError: the profile's runtime is a simulator or none that edgecost knows, or lacks an option it needs.
         """
+        if profile.runtime == SIMULATOR:
+            raise UsageError(
+                f"nothing can be run on {profile.label}",
+                remedy="ask the simulator: edgecost simulate, edgecost proxy fit",
+            )
         return cls(RunnerSupply.for_profile(profile), _loader(profile))
 
     def __enter__(self) -> Bench:

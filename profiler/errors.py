@@ -6,6 +6,7 @@
     ├── UsageError                2   a request that makes no sense
     ├── UnstableMeasurement       3   measured, but the interval stayed too wide
     ├── RunnerError               4   the runner could not be started or spoke nonsense
+    │   └── SimulatorError
     ├── GateError                 5   a check that was asked for is not met (``--strict``, an incomplete LUT)
     ├── ModelError                6   the ONNX file cannot be used
     │   ├── BrokenModel
@@ -53,6 +54,10 @@ class RunnerError(EdgecostError):
     """The runner process could not be started."""
 
     exit_code = 4
+
+
+class SimulatorError(RunnerError):
+    """The simulator failed, or said something that is no cost."""
 
 
 class GateError(EdgecostError):

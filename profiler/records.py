@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
+#: The runtime of profiles under which nothing is run: a simulator says what a graph would cost.
+SIMULATOR = "simulator"
+
 #: JSON as it is read: what an environment document or an option table may hold.
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 class Status(str, Enum):
-    """How an attempt to measure ended. Only ``OK`` and ``UNCONVERGED`` carry a latency that may be used.
+    """How an attempt to measure ended. Only ``OK``, ``UNCONVERGED`` and ``SIMULATED`` carry a latency that may be used.
 
     ``UNSTABLE`` carries one that is shown and not used.
     """
@@ -24,6 +27,8 @@ class Status(str, Enum):
     OK = "ok"
     #: The interval stayed wider than the target until the limit of rounds or time.
     UNCONVERGED = "unconverged"
+    #: Nothing was run: a simulator said the number.
+    SIMULATED = "simulated"
     #: Runs took place, but the guards rejected too many visits to say a number; worth another attempt.
     REJECTED = "rejected"
     #: Rejected again on the last attempt: what the few valid visits say is kept with its interval, and not learnt from.
@@ -51,7 +56,7 @@ class Status(str, Enum):
     @property
     def has_latency(self) -> bool:
         """Whether the attempt says a number that predictors and tables may use."""
-        return self in (Status.OK, Status.UNCONVERGED)
+        return self in (Status.OK, Status.UNCONVERGED, Status.SIMULATED)
 
 
 def content_hash(document: Mapping[str, object]) -> str:
@@ -65,7 +70,7 @@ class RuntimeProfile:
     """A configuration of a runtime. Two measurements with different profiles are never the same quantity.
 
     Attributes:
-        runtime: ``onnxruntime`` or ``tvm``.
+        runtime: ``onnxruntime``, ``tvm``, or ``simulator`` with the simulator's name as the provider.
         version: the runtime's version, as the runner found it.
         provider: execution provider asked for, a silent fall-back to another one is a rejected attempt; for TVM the
             kind of its target.
@@ -140,6 +145,10 @@ class RuntimeProfile:
     @property
     def label(self) -> str:
         """For people: ``onnxruntime 1.32.0, CPU, 1 thread, fp32``."""
+        if self.runtime == SIMULATOR:
+            # The name of a design does not tell all of it.
+            design = f"{dict(self.options).get('design')} {dict(self.options).get('identity', '')[:8]}"
+            return f"simulator {self.provider} {self.version} ({design}), graph {self.graph_level}"
         provider = self.provider.removesuffix("ExecutionProvider")
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         if self.runtime == "tvm":
@@ -200,6 +209,8 @@ class Latency:
     ``lo_ms`` and ``hi_ms`` bound the median at 95 % *within the session*; between processes numbers differ by more
     (``measurement.md`` calls that the repeatability figure). ``mad_ms`` needs two visits, else None. p90 and p99 are
     over all runs of the valid visits, preempted ones included: preemption is what a tail is made of.
+
+    What a simulator says has no spread: then all of them are its number, and there are no visits and no runs.
     """
 
     median_ms: float
@@ -228,7 +239,8 @@ class Measurement:
         overhead_ms: what the runtime and the harness take for an empty graph, measured in the same session; None when
             that was not measured. ``net_ms`` subtracts it.
         purpose: ``cell``, ``panel`` (repeatability), ``network``, ``kernel``, ``repeated`` (copies of a kernel too
-            short to time alone), ``probe``, ``anchor``, ``pipeline`` or ``profile``.
+            short to time alone), ``probe``, ``anchor``, ``pipeline``, ``profile``, or ``judge`` (a network that never
+            trains).
         conditions: what the group met beside its frozen environment: ``before`` and ``after`` (load, clock,
             temperature, memory, as far as the machine tells), and this workload's ``load_ms``, ``first_run_ms`` and
             ``compile_ms``. Empty for measurements of the first version.

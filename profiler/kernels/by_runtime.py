@@ -1,4 +1,6 @@
-"""The kernels of a workload under any runtime profile: ONNX Runtime's optimiser says, or TVM's compiler."""
+"""The kernels of a workload under any runtime profile: ONNX Runtime's optimiser says, or TVM's compiler; a simulator
+runs the graph as it is written.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from ..errors import (
     UsageError,
 )
 from ..loading import LoadRefused
-from ..records import Json, RuntimeProfile, Status
+from ..records import SIMULATOR, Json, RuntimeProfile, Status
 from ..tvm.client import COMPILE_TIMEOUT_S, TvmCompiler, compile_request, model_path
 from ..workload import Workload
 from .graph import Kernel, KernelGraph, kernel_graph
+from .written import written_graph
 
 
 def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
@@ -30,12 +33,21 @@ def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
             the profile's target.
         MissingPackage: TVM is not installed.
     """
+    if profile.runtime == SIMULATOR:
+        return written_graph(workload)
     if profile.interpreter:
         raise UsageError(
             f"the kernels of {profile.label} are known only to {profile.interpreter}",
             remedy="leave out the runtime's interpreter, or look at the shares of `edgecost profile`",
         )
     return _tvm_kernels(workload, profile) if profile.runtime == "tvm" else kernel_graph(workload, profile)
+
+
+def priced_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
+    """The kernels that predictors learn and price: as the ONNX Runtime of this interpreter has them, whichever one the
+    profile names; or, for a simulator, as they are written. Raises what ``kernel_graph`` raises.
+    """
+    return written_graph(workload) if profile.runtime == SIMULATOR else kernel_graph(workload, profile)
 
 
 def _tvm_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:

@@ -124,17 +124,17 @@ def optimise(workload: Workload, profile: RuntimeProfile) -> Optimised:
     marked = onnx.load_model_from_string(workload.skeleton)
     mark_nodes(marked.graph)
     optimised = _optimise(complete(marked.SerializeToString(), workload.weights), profile)
-    constants = _constants(optimised.graph)
+    constants = constants_of(optimised.graph)
     # Constant nodes are executed by no runtime.
-    nodes = tuple(node for node in optimised.graph.node if not _is_constant(node))
+    nodes = tuple(node for node in optimised.graph.node if not is_constant(node))
     known = inferred_shapes(marked, workload.weights)
-    found = list(_read_kernels(nodes, constants, known))
+    found = list(read_kernels(nodes, constants, known))
     if any(None in (*kernel.inputs, *kernel.outputs) for kernel in found):
         for name, kind in asked_types(optimised, profile).items():
             shape = concrete_shape(kind)
             if shape is not None:
                 known.setdefault(name, shape)
-        found = list(_read_kernels(nodes, constants, known))
+        found = list(read_kernels(nodes, constants, known))
     fixed = {tensor.name for tensor in marked.graph.initializer} | {weight.name for weight in workload.weights}
     fixed |= {sparse.values.name for sparse in marked.graph.sparse_initializer}
     origin = map_nodes(marked.graph, frozenset(fixed), nodes)
@@ -149,18 +149,18 @@ def _optimise(model: bytes, profile: RuntimeProfile) -> onnx.ModelProto:
         return onnx.load(target)
 
 
-def _is_constant(node: onnx.NodeProto) -> bool:
+def is_constant(node: onnx.NodeProto) -> bool:
     return node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, tuple[Shape, int]]:
+def constants_of(graph: onnx.GraphProto) -> dict[str, tuple[Shape, int]]:
     """Shape and element type of every constant of a graph, by name."""
     tensors = [(tensor.name, tensor) for tensor in graph.initializer]
-    tensors += [(node.output[0], node.attribute[0].t) for node in graph.node if _is_constant(node)]
+    tensors += [(node.output[0], node.attribute[0].t) for node in graph.node if is_constant(node)]
     return {name: (tuple(tensor.dims), tensor.data_type) for name, tensor in tensors}
 
 
-def _read_kernels(
+def read_kernels(
     nodes: Sequence[onnx.NodeProto], constants: dict[str, tuple[Shape, int]], known: dict[str, Shape]
 ) -> Iterator[Kernel]:
     """The kernels of an optimised graph; shapes that follow from ``known`` ones are added to it."""

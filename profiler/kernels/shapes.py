@@ -31,13 +31,14 @@ def inferred_shapes(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[s
 
     ``weights`` describes the initialisers that the model lacks.
     """
+    kinds = inferred_types(model, weights).items()
+    return {name: shape for name, kind in kinds if (shape := concrete_shape(kind)) is not None}
+
+
+def inferred_types(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[str, onnx.TypeProto]:
+    """Types of the values of the graph as written, as far as ONNX knows them; of its weights, too."""
     inferred = shape_inference.infer_shapes(with_weight_inputs(model, weights), data_prop=True).graph
-    shapes: dict[str, Shape] = {}
-    for value in [*inferred.input, *inferred.output, *inferred.value_info]:
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
-            shapes[value.name] = tuple(dim.dim_value for dim in dims)
-    return shapes
+    return {value.name: value.type for value in [*inferred.input, *inferred.output, *inferred.value_info]}
 
 
 def asked_types(optimised: onnx.ModelProto, profile: RuntimeProfile) -> dict[str, onnx.TypeProto]:
