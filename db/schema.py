@@ -218,6 +218,7 @@ measurement_memory = Table(
     Column("hi_bytes", BigInteger),
     Column("loading_bytes", BigInteger),
     Column("baseline_bytes", BigInteger),
+    Column("overhead_bytes", BigInteger),
     Column("device_bytes", BigInteger),
     Column("repetitions", Integer),
     CheckConstraint("(status IN ('ok', 'unconverged')) = (peak_bytes IS NOT NULL)", name="status"),

@@ -99,6 +99,8 @@ class PeakMemory:
         lo_bytes, hi_bytes: smallest and largest repetition.
         loading_bytes: while it is loaded; median. It is gone when the workload runs, and may be the larger one.
         baseline_bytes: the process before the workload; median.
+        overhead_bytes: peak of an empty graph, measured in the same way: what the runtime takes for the first graph of
+            a process, whichever it is. It is part of the peaks.
         device_bytes: peak of a memory of the accelerator's own, which ``peak_bytes`` does not hold; None without one.
 
     Raises:
@@ -113,6 +115,7 @@ class PeakMemory:
     hi_bytes: int | None = None
     loading_bytes: int | None = None
     baseline_bytes: int | None = None
+    overhead_bytes: int | None = None
     device_bytes: int | None = None
     repetitions: int | None = None
 

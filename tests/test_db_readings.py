@@ -43,6 +43,7 @@ MEMORY = PeakMemory(
     hi_bytes=5_001_000_000,
     loading_bytes=9_000_000_000,
     baseline_bytes=46_000_000,
+    overhead_bytes=19_000_000,
     device_bytes=None,
     repetitions=3,
 )
