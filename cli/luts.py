@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import UsageError
-from .models import default_predictor
+from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, space_options
 from .output import interval, milliseconds, print_json, print_table
 
@@ -68,7 +68,7 @@ def build(
         model = None
         place = predictor or default_predictor(setting.device.identity, setting.profile)
         if not measured_only and (predictor is not None or (place / "predictor.json").exists()):
-            model, _ = load_predictor(place)
+            model, _ = load_predictor(place, metric="latency")
         environment = setting.stage.environment.environment_hash
         table = build_lut(store, space, setting.device, setting.profile, environment, model)
         table = scale_from_store(store, setting.device.identity, setting.profile, space, table)

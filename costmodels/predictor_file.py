@@ -18,6 +18,7 @@ from ..profiler.records import Json
 from .composition import Composition
 from .features import FEATURES, WORK
 from .files import write_atomically
+from .metric import require_metric
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
@@ -59,18 +60,24 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
     write_atomically(folder / "predictor.json", described)
 
 
-def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
+def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPredictor, dict[str, Json]]:
     """Read a predictor and its provenance.
 
+    Args:
+        metric: what it has to predict, such as ``latency``; None takes whatever it predicts.
+
     Raises:
-        ArtefactError: missing, truncated, changed, or written with a newer schema.
+        ArtefactError: missing, truncated, changed, of another metric, or written with a newer schema.
     """
     import lightgbm as lgb
 
+    if metric is not None:
+        require_metric(folder, metric)
     content = _read_content(folder)
     text = read_text(folder / "booster.txt", _REMEDY)
     if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
         raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
+    provenance = content["provenance"]
     predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
     predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]))
     predictor.kinds_ = predictor.roofline_.kinds
@@ -81,7 +88,6 @@ def load_predictor(folder: Path) -> tuple[LatencyPredictor, dict[str, Json]]:
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
     predictor.booster_ = lgb.Booster(model_str=text)
-    provenance = content["provenance"]
     return predictor, provenance if isinstance(provenance, dict) else {}
 
 
