@@ -76,7 +76,7 @@ def additivity(
         Store(db_url) as store,
         Talk(quiet=as_json) as talk,
     ):
-        wanted = [*_files(models, shapes, Path(scratch)), *_networks(space_names, networks, seed, reference)]
+        wanted = [*files_of(models, shapes, Path(scratch)), *networks_of(space_names, networks, seed, reference)]
         found, differences = _audited(wanted, store, setting, talk, flow)
     if as_json:
         print_json({"profile": setting.profile.label, **found.document(), "differences": _documents(differences)})
@@ -98,7 +98,8 @@ def _audited(
     return found, explain(measured[0], found, store, setting, control_flow=flow)
 
 
-def _files(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Workload]:
+def files_of(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Workload]:
+    """ONNX files as workloads."""
     from ..profiler.model_file import read_model
 
     found = []
@@ -110,7 +111,8 @@ def _files(models: tuple[Path, ...], shapes: Shapes, scratch: Path) -> list[Work
     return found
 
 
-def _networks(space_names: tuple[str, ...], count: int, seed: int, reference: bool) -> list[Workload]:
+def networks_of(space_names: tuple[str, ...], count: int, seed: int, reference: bool) -> list[Workload]:
+    """The reference networks, and random ones of each space."""
     from ..costmodels.space_file import load_space
     from ..profiler.graphs.networks import REFERENCE_NETWORKS
 

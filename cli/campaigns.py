@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..profiler.errors import UsageError
+from .memory import memory
 from .options import BudgetType, ShareType, db_option, json_option, runtime_options, same_runtime, space_options
 from .output import Talk, percent, print_json, print_table
 
@@ -12,6 +13,9 @@ from .output import Talk, percent, print_json, print_table
 @click.group()
 def campaign() -> None:
     """Measuring campaigns."""
+
+
+campaign.add_command(memory)
 
 
 @campaign.command(

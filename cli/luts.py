@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..profiler.errors import UsageError
-from .models import default_predictor
+from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, space_options
-from .output import interval, milliseconds, print_json, print_table
+from .output import interval, megabytes, milliseconds, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..costmodels.lut import Lut
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.lut import Lut, LutCell
+    from ..costmodels.lut_others import Others
     from ..costmodels.space import Space
 
 
@@ -53,6 +56,7 @@ def build(
     from ..costmodels.files import make_folder
     from ..costmodels.lut_build import build_lut
     from ..costmodels.lut_formats import lut_format
+    from ..costmodels.lut_others import Others
     from ..costmodels.network_scale import scale_from_store
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.simulation import chosen_setting
@@ -72,7 +76,8 @@ def build(
             for warning in cheap_warnings(provenance, setting):
                 click.echo(warning, err=True)
         environment = setting.stage.environment.environment_hash
-        table = build_lut(store, space, setting.device, setting.profile, environment, model)
+        others = Others() if measured_only else _others(setting)
+        table = build_lut(store, space, setting.device, setting.profile, environment, model, others)
         table = scale_from_store(store, setting.device.identity, setting.profile, space, table)
     files = [path for writer in writers for path in writer.write(table, space, folder)]
     sources = {source: table.source.count(source) for source in sorted(set(table.source))}
@@ -91,8 +96,27 @@ def build(
     _print_built(table, ", ".join(f"{count} {source}" for source, count in sources.items()), files)
 
 
+def _others(setting: LocalSetting) -> Others:
+    """The predictors of energy and memory that `train` wrote for this device, where it did."""
+    from ..costmodels.energy_predictor import EnergyPredictor
+    from ..costmodels.lut_others import Others
+    from ..costmodels.peak_memory import PeakMemoryPredictor
+
+    place = {
+        metric: default_predictor(setting.device.identity, setting.profile, metric) for metric in ("energy", "memory")
+    }
+    there = {metric: (folder / "predictor.json").exists() for metric, folder in place.items()}
+    return Others(
+        energy=EnergyPredictor.load(place["energy"])[0] if there["energy"] else None,
+        memory=PeakMemoryPredictor.load(place["memory"])[0] if there["memory"] else None,
+    )
+
+
 def _print_built(table: Lut, sources: str, files: list[Path]) -> None:
     click.echo(f"{len(table)} cells: {sources}")
+    for name in ("energy", "peak_memory"):
+        if name in table.provenance:
+            click.echo(f"{name.replace('_', ' ')}: {table.provenance[name]}")
     if table.scale_fitted_on:
         click.echo(f"factor {table.scale:.4f} from {table.scale_fitted_on} whole networks")
     else:
@@ -148,23 +172,31 @@ def query(
             f"no cell of {table} begins with {', '.join(keys)}", remedy=f"all keys: edgecost lut query {table}"
         )
     if as_json:
-        rows = [
-            {"key": c.key, "latency_ms": c.latency_ms, "lo_ms": c.lo_ms, "hi_ms": c.hi_ms, "n": c.n, "source": c.source}
-            for c in chosen
-        ]
-        print_json({"scale": read.scale, "provenance": dict(read.provenance), "cells": rows})
+        print_json({"scale": read.scale, "provenance": dict(read.provenance), "cells": [asdict(c) for c in chosen]})
         return
     device = read.provenance.get("device_description", read.provenance["device"])
+    told = [name for name in ("energy", "peak_memory") if name in read.provenance]
     print_table(
         f"{read.provenance['space']} on {device}, {read.provenance['profile_label']}",
-        ["cell", "source", "latency", "interval", "visits"],
+        ["cell", "source", "latency", "interval", "visits", *(name.replace("_", " ") for name in told)],
         [
-            [c.key, c.source, milliseconds(c.latency_ms), interval(c.lo_ms, c.hi_ms), str(c.n) if c.n else "–"]
+            [
+                *(c.key, c.source, milliseconds(c.latency_ms), interval(c.lo_ms, c.hi_ms)),
+                *(str(c.n) if c.n else "–", *(_told(c, name) for name in told)),
+            ]
             for c in chosen
         ],
         left=2,
     )
     click.echo(f"Intervals: {read.provenance['interval']}")
+    for name in told:
+        click.echo(f"{name.replace('_', ' ').capitalize()}: {read.provenance[name]}")
+
+
+def _told(cell: LutCell, name: str) -> str:
+    if name == "peak_memory":
+        return megabytes(cell.peak_memory_bytes)
+    return "–" if cell.energy_mj is None else f"{cell.energy_mj:.4g} mJ"
 
 
 def _space_of(read: Lut, space_name: str | None) -> Space:

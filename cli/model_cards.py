@@ -156,7 +156,7 @@ def _folder(model: str | None, runtime_name: str, threads: int | None, db_url: s
         return named_folder(models_root(), model)
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
-    from .models import default_predictor
+    from .metrics import default_predictor
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     return default_predictor(setting.device.identity, setting.profile)

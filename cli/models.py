@@ -9,6 +9,7 @@ import click
 
 from ..profiler.errors import ArtefactError, GateError
 from .accuracy import print_accuracy
+from .metrics import default_predictor, metric_option, predict_another, train_another
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, shape_option
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ..costmodels.coverage import NodeCoverage
     from ..costmodels.predictor import GraphPrice
     from ..profiler.kernels.graph import Kernel
-    from ..profiler.records import RuntimeProfile
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -29,6 +29,8 @@ _SHOWN = 25
 @click.option("--space", "space_name", metavar="NAME|FILE", help="Judge on the cells of this space.  [default: all]")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, help="Folder for the predictor.  [default: your data directory]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and trees.")
+@metric_option
+@click.option("--scope", help="With --metric energy: learn from energies of this scope, where there are several.")
 @runtime_options
 @db_option
 @json_option
@@ -36,12 +38,17 @@ def train(
     space_name: str | None,
     folder: Path | None,
     seed: int,
+    metric: str,
+    scope: str | None,
     runtime_name: str,
     threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> None:
-    """Train a latency predictor on what was measured on this machine, and show what it is worth."""
+    """Train a predictor on what was measured on this machine, and show what it is worth.
+
+    Latency and energy are learnt from kernels, blocks and networks; memory, which does not add up, from whole networks.
+    """
     from ..costmodels.quickstart import training_provenance
     from ..costmodels.simulation import chosen_setting
     from ..costmodels.space_file import load_space
@@ -49,6 +56,9 @@ def train(
     from ..costmodels.training import train as fit
     from ..db import Store
 
+    if metric != "latency":
+        train_another(metric, space_name, folder, seed, scope, runtime_name, threads, db_url, as_json)
+        return
     setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         talk.stage("training")
@@ -79,13 +89,6 @@ def train(
     click.echo(f"Written to {target}")
 
 
-def default_predictor(device_identity: str, profile: RuntimeProfile) -> Path:
-    """Where the predictor of a device and profile lies unless a folder is named."""
-    from platformdirs import user_data_path
-
-    return user_data_path("edgecost") / "predictors" / f"{device_identity[:12]}-{profile.profile_hash[:12]}"
-
-
 @click.command(epilog="Example:  edgecost predict model.onnx --predictor edgecost-quickstart/predictor")
 @click.argument("model", type=INPUT_FILE)
 @shape_option
@@ -93,6 +96,7 @@ def default_predictor(device_identity: str, profile: RuntimeProfile) -> Path:
     "--predictor", "folder", type=OUTPUT_FOLDER, help="Folder of the predictor.  [default: the one of `train`]"
 )
 @click.option("--strict", is_flag=True, help="Fail (exit code 5) when a kernel has no price.")
+@metric_option
 @runtime_options
 @db_option
 @json_option
@@ -101,12 +105,16 @@ def predict(
     shapes: Shapes,
     folder: Path | None,
     strict: bool,
+    metric: str,
     runtime_name: str,
     threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> None:
     """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
+    if metric != "latency":
+        predict_another(metric, model, shapes, folder, strict, runtime_name, threads, db_url, as_json)
+        return
     from ..costmodels.coverage import node_coverage
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.simulation import chosen_setting

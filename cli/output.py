@@ -60,6 +60,13 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.3f} ms" if value >= 0.1 else f"{value * 1000:.2f} µs"
 
 
+def megabytes(value: float | None) -> str:
+    """Bytes for people, in millions; unknown is a dash, never 0."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value / 1e6:.1f} MB"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share between 0 and 1 for people."""
     return "–" if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f} %"

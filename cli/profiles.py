@@ -11,13 +11,14 @@ import click
 
 from ..profiler.errors import UnstableMeasurement
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
-from .output import Talk, few, interval, milliseconds, percent, print_json, print_table
+from .output import Talk, few, interval, megabytes, milliseconds, percent, print_json, print_table
 from .parameters import FrameType, PercentType, ProbabilityType, TripsType
 
 if TYPE_CHECKING:
     from ..costmodels.kernel_shares import KernelShare
     from ..costmodels.pipeline import PipelineRow
     from ..costmodels.profile_model import ModelProfile
+    from ..profiler.records import Measurement
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
@@ -87,6 +88,7 @@ def control_flow_options(command: Decorated) -> Decorated:
 @protocol_options
 @control_flow_options
 @click.option("--pipeline", is_flag=True, help="Measure what stands around an inference, too: loading, copies, steps.")
+@click.option("--memory", is_flag=True, help="Measure the peak memory, too: while it runs, and while it is loaded.")
 @click.option("--before", type=INPUT_FILE, help="With --pipeline: your own ONNX step before the model.")
 @click.option("--after", type=INPUT_FILE, help="With --pipeline: your own ONNX step after the model.")
 @click.option("--frame", type=FrameType(), help="With --pipeline: size of the camera's frame, 480x640.")
@@ -105,6 +107,7 @@ def profile(
     branches: tuple[tuple[str, float], ...],
     trips: tuple[tuple[str, int], ...],
     pipeline: bool,
+    memory: bool,
     before: Path | None,
     after: Path | None,
     frame: tuple[int, int] | None,
@@ -135,6 +138,7 @@ def profile(
                 store=store,
                 control_flow=ControlFlow(dict(branches), dict(trips)),
                 pipeline=PipelineSteps(before, after, frame) if wants_pipeline else None,
+                memory=memory,
             )
         finally:
             if store is not None:
@@ -184,6 +188,7 @@ def _profile_document(result: ModelProfile) -> dict[str, object]:
         ],
         "kernels": [_share_document(share) for share in result.kernels],
         "pipeline": [asdict(row) for row in result.pipeline],
+        "memory": None if result.memory is None else _memory_document(result.memory),
     }
 
 
@@ -226,6 +231,8 @@ def _print_profile(result: ModelProfile) -> None:
     )
     if len(result.paths) > 1:
         _print_paths(result)
+    if result.memory is not None:
+        _print_memory(result)
     if result.pipeline:
         _print_pipeline(result.pipeline)
     if not result.kernels:
@@ -261,6 +268,32 @@ def _print_paths(result: ModelProfile) -> None:
         )
     print_table("Ways through the model's control flow", ["way", "probability", "status", "latency"], rows, left=1)
     click.echo(f"  expected: {milliseconds(result.expected_ms)}; kernels below are the likeliest way's\n")
+
+
+def _memory_document(measurement: Measurement) -> dict[str, object]:
+    reading = measurement.peak_memory
+    outcome: dict[str, object] = {"outcome": measurement.status.value, "message": measurement.message}
+    return outcome if reading is None else {**outcome, **asdict(reading), "status": reading.status.value}
+
+
+def _print_memory(result: ModelProfile) -> None:
+    from ..costmodels.live_bytes import constant_bytes
+
+    measurement = result.memory
+    assert measurement is not None
+    one = measurement.peak_memory
+    if one is None or one.peak_bytes is None:
+        why = measurement.message if one is None else one.message
+        outcome = measurement.status if one is None else one.status
+        told = outcome.value.replace("_", " ")
+        click.echo(f"  memory  {told}: {why}\n")
+        return
+    click.echo(f"  memory  {megabytes(one.peak_bytes)} at the peak of a run", nl=False)
+    click.echo(f" ({megabytes(one.lo_bytes)} … {megabytes(one.hi_bytes)} in {one.repetitions} processes),", nl=False)
+    click.echo(f" {megabytes(one.loading_bytes)} at the peak of loading")
+    click.echo(f"          above a process of {megabytes(one.baseline_bytes)} that has loaded nothing;", nl=False)
+    click.echo(f" {megabytes(one.overhead_bytes)} of it for any first model,", nl=False)
+    click.echo(f" {megabytes(constant_bytes(result.paths[0].workload))} of weights\n")
 
 
 def _print_pipeline(pipeline: tuple[PipelineRow, ...]) -> None:

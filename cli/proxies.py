@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import GateError
-from .models import default_predictor
+from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, Decorated, db_option, json_option, shape_option
 from .output import Talk, few, milliseconds, percent, print_json, print_table
 

@@ -63,7 +63,7 @@ def plan(store: Store, setting: LocalSetting, name: str, space: str, wanted: Seq
         f"{name}@{device[:8]}/{profile[:8]}", space, {"device_identity": device, "profile_hash": profile}
     )
     made = store.measurements(device_identity=device, profile_hash=profile, usable_only=False)
-    latencies = Counter((m.graph_hash, m.purpose) for m in made if m.status.has_latency)
+    latencies = Counter((m.graph_hash, m.purpose) for m in made if m.status.has_latency and m.latency is not None)
     usable = Counter(
         (m.graph_hash, m.purpose) for m in store.measurements(device_identity=device, profile_hash=profile)
     )

@@ -26,13 +26,15 @@ Source = Literal["measured", "simulated", "predicted", "interpolated", "absent"]
 Floats = NDArray[np.float64]
 
 FORMAT = "edgecost-lut"
-SCHEMA_VERSION = 1
+#: 1: latency. 2: energy and peak memory beside it, null where there is none. Both are read.
+SCHEMA_VERSION = 2
 #: What a table's provenance must say; more may stand there.
 PROVENANCE = (
     "space resolution width device profile_label profile_hash precision batch created edgecost_version interval "
     "environment_hash"
 ).split()
-_CELL_FIELDS = ("key", "latency_ms", "lo_ms", "hi_ms", "n", "source")
+_FIRST_CELL_FIELDS = ("key", "latency_ms", "lo_ms", "hi_ms", "n", "source")
+_CELL_FIELDS = (*_FIRST_CELL_FIELDS, "energy_mj", "peak_memory_bytes")
 _DOCUMENT_FIELDS = {"format", "schema_version", "content_sha256", "provenance", "scale", "scale_fitted_on", "cells"}
 _LISTED = 20
 
@@ -45,7 +47,9 @@ class LutCell:
         latency_ms: the cell alone, not scaled.
         lo_ms, hi_ms: interval, as the table's provenance says under ``interval``; None where there is none.
         n: valid visits behind a measured row, 0 for any other.
-        source: ``absent`` is a cell that executes nothing; only it costs 0.
+        source: of the latency; ``absent`` is a cell that executes nothing; only it costs 0.
+        energy_mj: gross energy of a run of the cell alone; adds up over cells, as latency does. None where not known.
+        peak_memory_bytes: of a process that runs the cell alone. It does not add up: a network's is no sum of these.
     """
 
     key: str
@@ -54,6 +58,8 @@ class LutCell:
     hi_ms: float | None
     n: int
     source: Source
+    energy_mj: float | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +72,12 @@ class Lut:
         provenance: where the numbers come from; must hold the names in ``PROVENANCE``.
         scale: the factor from a sum of cells to a whole network's latency; 1.0 where none was fitted.
         scale_fitted_on: number of whole networks it was fitted on.
+        energy_mj, peak_memory_bytes: float64, NaN where there is none; None to begin with is NaN everywhere.
 
     Raises:
         ArtefactError: columns of different lengths, a key twice, a latency that is not finite and positive (an absent
-            cell's: not zero), an interval that does not hold its latency, a factor that is not positive, or provenance
-            that leaves something out.
+            cell's: not zero), an interval that does not hold its latency, an energy or memory that is not positive, a
+            factor that is not positive, or provenance that leaves something out.
     """
 
     keys: tuple[str, ...]
@@ -82,9 +89,14 @@ class Lut:
     provenance: Mapping[str, Json] = field(repr=False)
     scale: float = 1.0
     scale_fitted_on: int = 0
+    energy_mj: Floats | None = None
+    peak_memory_bytes: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("latency_ms", "lo_ms", "hi_ms", "n"):
+        for name in ("energy_mj", "peak_memory_bytes"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(self.keys), np.nan))
+        for name in ("latency_ms", "lo_ms", "hi_ms", "n", "energy_mj", "peak_memory_bytes"):
             column = np.array(getattr(self, name), dtype=np.int64 if name == "n" else np.float64)
             column.flags.writeable = False
             object.__setattr__(self, name, column)
@@ -106,6 +118,8 @@ class Lut:
             provenance=provenance,
             scale=scale,
             scale_fitted_on=scale_fitted_on,
+            energy_mj=np.array([_number(row.energy_mj) for row in rows], dtype=np.float64),
+            peak_memory_bytes=np.array([_number(row.peak_memory_bytes) for row in rows], dtype=np.float64),
         )
 
     def __len__(self) -> int:
@@ -220,7 +234,16 @@ class Lut:
 
     def _row(self, i: int) -> LutCell:
         lo, hi = (None if np.isnan(bound) else float(bound) for bound in (self.lo_ms[i], self.hi_ms[i]))
-        return LutCell(self.keys[i], float(self.latency_ms[i]), lo, hi, int(self.n[i]), self.source[i])
+        energy, memory = (float(column[i]) for column in (self._column("energy_mj"), self._column("peak_memory_bytes")))
+        return LutCell(
+            self.keys[i], float(self.latency_ms[i]), lo, hi, int(self.n[i]), self.source[i],
+            None if np.isnan(energy) else energy, None if np.isnan(memory) else int(memory),
+        )  # fmt: skip
+
+    def _column(self, name: str) -> Floats:
+        column: Floats | None = getattr(self, name)
+        assert column is not None, "made when the table was"
+        return column
 
     def _cost(self, key: str, absent: bool) -> float:
         if absent:
@@ -246,7 +269,8 @@ class Lut:
 
 
 def _check(lut: Lut) -> None:
-    lengths = {len(column) for column in (lut.keys, lut.latency_ms, lut.lo_ms, lut.hi_ms, lut.n, lut.source)}
+    others = [lut._column(name) for name in ("energy_mj", "peak_memory_bytes")]
+    lengths = {len(column) for column in (lut.keys, lut.latency_ms, lut.lo_ms, lut.hi_ms, lut.n, lut.source, *others)}
     if len(lengths) != 1:
         raise ArtefactError("the columns of the table have different lengths")
     if len(set(lut.keys)) < len(lut.keys):
@@ -259,6 +283,9 @@ def _check(lut: Lut) -> None:
     known = ~(np.isnan(lut.lo_ms) & np.isnan(lut.hi_ms))
     around = (lut.lo_ms >= 0) & (lut.lo_ms <= lut.latency_ms) & (lut.latency_ms <= lut.hi_ms) & np.isfinite(lut.hi_ms)
     _check_rows(lut, ~known | around, "interval does not hold its latency")
+    for column, name in zip(others, ("energy", "peak memory"), strict=True):
+        good = np.isnan(column) | (np.isfinite(column) & np.where(absent, column == 0, column > 0))
+        _check_rows(lut, good, f"{name} is not a positive number")
     measured = np.array([source == "measured" for source in lut.source], dtype=np.bool_)
     _check_rows(lut, np.where(measured, lut.n > 0, lut.n >= 0), "number of visits does not fit its source")
     if not (np.isfinite(lut.scale) and lut.scale > 0 and lut.scale_fitted_on >= 0):
@@ -283,9 +310,10 @@ def _from_document(document: object) -> Lut:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ArtefactError("this is not an edgecost lookup table", remedy="Give a file that `edgecost lut` wrote.")
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise ArtefactError(
-            f"the table has schema version {version!r}, this edgecost reads {SCHEMA_VERSION}", remedy="Update edgecost."
+            f"the table has schema version {version!r}, this edgecost reads up to {SCHEMA_VERSION}",
+            remedy="Update edgecost.",
         )
     content = {key: value for key, value in document.items() if key != "content_sha256"}
     if set(document) != _DOCUMENT_FIELDS or content_hash(content) != document["content_sha256"]:
@@ -296,18 +324,23 @@ def _from_document(document: object) -> Lut:
     scale, fitted_on = document["scale"], document["scale_fitted_on"]
     if not _is_number(scale) or not isinstance(fitted_on, int):
         raise ArtefactError("the table's factor is not a number")
-    return Lut.from_cells([_row(row) for row in rows], provenance, scale=float(scale), scale_fitted_on=fitted_on)
+    names = _CELL_FIELDS if version > 1 else _FIRST_CELL_FIELDS
+    cells = [_row(row, names) for row in rows]
+    return Lut.from_cells(cells, provenance, scale=float(scale), scale_fitted_on=fitted_on)
 
 
-def _row(row: object) -> LutCell:
-    if not isinstance(row, dict) or set(row) != set(_CELL_FIELDS):
-        raise ArtefactError(f"a row of the table has not the fields {', '.join(_CELL_FIELDS)}: {row!r}")
+def _row(row: object, names: Sequence[str]) -> LutCell:
+    if not isinstance(row, dict) or set(row) != set(names):
+        raise ArtefactError(f"a row of the table has not the fields {', '.join(names)}: {row!r}")
+    row = {"energy_mj": None, "peak_memory_bytes": None, **row}
     numbers = all(_is_number(row[name]) for name in ("latency_ms", "n"))
-    bounds = all(row[name] is None or _is_number(row[name]) for name in ("lo_ms", "hi_ms"))
+    optional = ("lo_ms", "hi_ms", "energy_mj", "peak_memory_bytes")
+    bounds = all(row[name] is None or _is_number(row[name]) for name in optional)
     words = all(isinstance(row[name], str) for name in ("key", "source"))
-    if not (numbers and bounds and words and isinstance(row["n"], int)):
+    whole = isinstance(row["n"], int) and isinstance(row["peak_memory_bytes"], int | None)
+    if not (numbers and bounds and words and whole):
         raise ArtefactError(f"a row of the table holds a value of a wrong type: {row!r}")
-    return LutCell(row["key"], row["latency_ms"], row["lo_ms"], row["hi_ms"], row["n"], cast("Source", row["source"]))
+    return LutCell(**{**row, "source": cast("Source", row["source"])})
 
 
 def _is_number(value: object) -> bool:

@@ -13,6 +13,7 @@ from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
 from .lut import Lut, LutCell
+from .lut_others import Others, with_energy_and_memory
 from .predictor import LatencyPredictor
 from .space import Space
 from .spaces.cell import Cell
@@ -27,6 +28,7 @@ def build_lut(
     profile: RuntimeProfile,
     environment_hash: str,
     predictor: LatencyPredictor | None,
+    others: Others | None = None,
 ) -> Lut:
     """Every cell of a space on one device and profile.
 
@@ -36,6 +38,7 @@ def build_lut(
 
     Args:
         predictor: None leaves out cells that were not measured, which ends in ``GateError`` if there are any.
+        others: what predicts the energy and the peak memory of cells where they were not measured.
 
     Raises:
         GateError: a cell was neither measured nor can be predicted; all such cells are listed.
@@ -55,7 +58,10 @@ def build_lut(
     if left:
         rows |= _predicted_cells(space, left, profile, predictor)
     provenance = lut_provenance(space, device, profile, environment_hash, radius, len(samples))
-    return Lut.from_cells([rows[cell.key] for cell in space.measurable], provenance)
+    cells, told = with_energy_and_memory(
+        [rows[cell.key] for cell in space.measurable], workloads, store, device, profile, others or Others()
+    )
+    return Lut.from_cells(cells, {**provenance, **told})
 
 
 def _measured_cell(key: str, sample: Sample, radius: float | None) -> LutCell:

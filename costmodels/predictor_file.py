@@ -18,6 +18,7 @@ from ..profiler.records import Json
 from .composition import Composition
 from .features import FEATURES, WORK
 from .files import write_atomically
+from .metric import require_metric
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
@@ -75,14 +76,13 @@ def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPred
     Raises:
         ArtefactError: missing, truncated, changed, of another metric, or written with a schema that cannot be read.
     """
+    if metric is not None:
+        require_metric(folder, metric)
     content = _read_content(folder)
     text = read_text(folder / "booster.txt", _REMEDY)
     if hashlib.sha256(text.encode()).hexdigest() != content.get("booster_sha256"):
         raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
     provenance = _provenance(content)
-    found = provenance.get("metric", "latency")
-    if metric not in (None, found):
-        raise ArtefactError(f"{folder} predicts {found}, not {metric}", remedy=f"name a predictor of {metric}")
     try:
         return _predictor(content, StoredTrees(text)), provenance
     except (KeyError, TypeError, ValueError) as error:

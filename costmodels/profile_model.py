@@ -24,6 +24,7 @@ from ..profiler.kernels.by_runtime import refusal_error
 from ..profiler.kernels.graph import kernels
 from ..profiler.loading import LoadRefused
 from ..profiler.measure import measure_group
+from ..profiler.memory import measure_memory
 from ..profiler.model_file import Shape, read_model
 from ..profiler.precision.convert import convert, emulated
 from ..profiler.protocol import Settings
@@ -61,6 +62,7 @@ class ModelProfile:
         pipeline: what stands around an inference; empty unless asked for.
         drift: of the machine's speed against its earlier sessions (``drift.canary_drift``); None where it is not known.
         is_emulated: whether the runtime computes a model of 16 bits in 32, between conversions.
+        memory: the attempt at the peak memory of the likeliest path; None unless asked for.
     """
 
     workload: Workload
@@ -70,6 +72,7 @@ class ModelProfile:
     pipeline: tuple[PipelineRow, ...] = ()
     is_emulated: bool = False
     drift: float | None = None
+    memory: Measurement | None = None
 
     @property
     def measurement(self) -> Measurement:
@@ -97,6 +100,7 @@ def profile(
     store: Store | None = None,
     control_flow: ControlFlow | None = None,
     pipeline: PipelineSteps | None = None,
+    memory: bool = False,
 ) -> ModelProfile:
     """Measure an ONNX file on this machine.
 
@@ -107,6 +111,7 @@ def profile(
         store: where every attempt is kept, whatever its outcome; None keeps nothing.
         control_flow: needed where the cost depends on what is fed.
         pipeline: measure what stands around the inference, too.
+        memory: measure the peak memory, too, in processes of their own.
 
     Raises:
         ModelError: the file cannot be used, or holds an operator that the runtime does not know.
@@ -140,6 +145,7 @@ def profile(
             pipeline=measure_pipeline(likeliest, setting.stage, settings, bench, pipeline) if pipeline else (),
             drift=_drift(costs[0].measurement, setting, store),
             is_emulated=_is_emulated(likeliest, setting.profile),
+            memory=_memory(likeliest, setting, settings, store, bench) if memory else None,
         )
 
 
@@ -165,6 +171,16 @@ def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None
                 )
             )  # fmt: skip
         raise
+
+
+def _memory(
+    workload: Workload, setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench
+) -> Measurement:
+    made = next(measure_memory([workload], setting.stage, settings, bench))
+    if store is not None:
+        store.put_workload(workload)
+        store.record(made)
+    return made
 
 
 def _drift(measurement: Measurement, setting: LocalSetting, store: Store | None) -> float | None:

@@ -66,7 +66,12 @@ def _spearman(guess: Floats, truth: Floats) -> float | None:
 
 def repeatability(samples: Sequence[Sample]) -> Accuracy | None:
     """Agreement of each graph's second session with its first: both are fresh processes. None where none repeats."""
-    pairs = [sample.sessions_ms[:2] for sample in samples if len(sample.sessions_ms) > 1]
+    return repeatability_of([sample.sessions_ms for sample in samples])
+
+
+def repeatability_of(sessions: Sequence[Sequence[float]]) -> Accuracy | None:
+    """The same from the values of each graph's sessions, in whatever unit."""
+    pairs = [values[:2] for values in sessions if len(values) > 1]
     return accuracy([second for _, second in pairs], [first for first, _ in pairs])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, func, insert, select, true
 
 from ..profiler.errors import UsageError
-from ..profiler.records import Json, Latency, Measurement, Status
+from ..profiler.records import Energy, Json, Latency, Measurement, PeakMemory, Quantity, Reading, Status
 from . import schema
 from .campaigns import close_attempt
 from .codec import CODEC, decode_visits, encode_visits
@@ -24,6 +24,10 @@ _TEXTS = (
 #: Field of ``Latency`` → column.
 _LATENCY = {field.name: f"latency_{field.name}" for field in fields(Latency)}
 _USABLE = tuple(status.value for status in Status if status.has_latency)
+#: The rail under which the energy of the whole device stands.
+_WHOLE = ""
+_ENERGY = tuple(field.name for field in fields(Energy) if field.name != "status")
+_MEMORY = tuple(field.name for field in fields(PeakMemory) if field.name != "status")
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,19 @@ class Wanted:
     purposes: Collection[str] | None = None
     usable_only: bool = True
     with_visits: bool = False
+    of: Quantity | None = Quantity.LATENCY
 
 
 def record(connection: Connection, measurement: Measurement, job_id: int | None, lease_token: str | None) -> bool:
-    """Measurement, raw visits, state of the job, end of its spool: all or nothing. False when it was there already."""
+    """Measurement, readings, raw visits, state of the job, end of its spool: all or nothing.
+
+    False when it was there already.
+    """
     table = schema.measurement
     statement = insert_missing(table, connection).values(_row(connection, measurement, job_id))
     added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
+    if added:
+        _record_readings(connection, measurement)
     traces = list(_traces(measurement)) if added else []
     if traces:
         connection.execute(insert(schema.measurement_raw), traces)
@@ -130,6 +140,18 @@ def _row(connection: Connection, measurement: Measurement, job_id: int | None) -
     return row
 
 
+def _record_readings(connection: Connection, measurement: Measurement) -> None:
+    identity = {"measurement_id": measurement.measurement_id}
+    energy, memory = measurement.energy, measurement.peak_memory
+    if energy is not None:
+        row = {name: getattr(energy, name) for name in _ENERGY}
+        row |= {"rail": _WHOLE, "status": energy.status.value}
+        connection.execute(insert(schema.measurement_energy), {**identity, **row})
+    if memory is not None:
+        row = {name: getattr(memory, name) for name in _MEMORY} | {"status": memory.status.value}
+        connection.execute(insert(schema.measurement_memory), {**identity, **row})
+
+
 def _traces(measurement: Measurement) -> Iterator[dict[str, object]]:
     """What is too long for columns: visits, and the conditions around them."""
     if measurement.visits:
@@ -144,14 +166,23 @@ def _trace(measurement: Measurement, kind: str, codec: str, payload: bytes) -> d
 
 def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
     table, raw, annotation = schema.measurement, schema.measurement_raw, schema.annotation
-    statement: Select[tuple[object, ...]] = select(table)
+    energy, memory = schema.measurement_energy, schema.measurement_memory
+    # Labels such as energy_status keep columns of one name in three tables apart.
+    readings = [energy.c[name].label(f"energy_{name}") for name in ("status", *_ENERGY)]
+    readings += [memory.c[name].label(f"memory_{name}") for name in ("status", *_MEMORY)]
+    whole = and_(energy.c.measurement_id == table.c.measurement_id, energy.c.rail == _WHOLE)
+    statement: Select[tuple[object, ...]] = (
+        select(table, *readings)
+        .outerjoin_from(table, energy, whole)
+        .outerjoin(memory, memory.c.measurement_id == table.c.measurement_id)
+    )
     if wanted.with_visits:
         about = raw.alias()
         visits = and_(raw.c.measurement_id == table.c.measurement_id, raw.c.kind == "visits")
         conditions = and_(about.c.measurement_id == table.c.measurement_id, about.c.kind == "conditions")
         statement = (
-            select(table, raw.c.payload, about.c.payload.label("conditions"))
-            .outerjoin_from(table, raw, visits)
+            statement.add_columns(raw.c.payload, about.c.payload.label("conditions"))
+            .outerjoin(raw, visits)
             .outerjoin(about, conditions)
         )
     if wanted.device_identity is not None:
@@ -163,6 +194,13 @@ def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
     if wanted.usable_only:
         retracted = and_(annotation.c.measurement_id == table.c.measurement_id, annotation.c.verdict == "retract")
         statement = statement.where(table.c.status.in_(_USABLE), ~exists().where(retracted))
+        if wanted.of is not None:
+            number = {
+                Quantity.LATENCY: table.c.latency_median_ms,
+                Quantity.ENERGY: energy.c.gross_median_mj,
+                Quantity.MEMORY: memory.c.peak_bytes,
+            }[wanted.of]
+            statement = statement.where(number.is_not(None))
     if wanted.graph_hashes is None:
         yield statement
         return
@@ -184,4 +222,18 @@ def _measurement(row: RowMapping, with_visits: bool) -> Measurement:
         overhead_ms=row["overhead_ms"],
         visits=() if payload is None else decode_visits(payload),
         conditions={} if conditions is None else json.loads(conditions),
+        energy=_energy(row),
+        peak_memory=_peak_memory(row),
     )
+
+
+def _energy(row: RowMapping) -> Energy | None:
+    if row["energy_status"] is None:
+        return None
+    return Energy(Reading(row["energy_status"]), **{name: row[f"energy_{name}"] for name in _ENERGY})
+
+
+def _peak_memory(row: RowMapping) -> PeakMemory | None:
+    if row["memory_status"] is None:
+        return None
+    return PeakMemory(Reading(row["memory_status"]), **{name: row[f"memory_{name}"] for name in _MEMORY})

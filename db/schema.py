@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = ("edgecost_0001", "edgecost_0002")
+REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003")
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -156,6 +156,78 @@ measurement = Table(
 Index(None, measurement.c.profile_hash, measurement.c.graph_hash)
 Index(None, measurement.c.device_identity, measurement.c.started_at)
 Index(None, measurement.c.graph_hash)
+
+#: What an energy was measured with; content-addressed.
+sensor = Table(
+    "sensor",
+    metadata,
+    Column("sensor_hash", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+#: Energy of one run: at most one row per measurement and rail, immutable. The row with an empty rail is the device as a
+#: whole, whether one rail feeds it or several are summed; parts stand beside it and are never added to it.
+measurement_energy = Table(
+    "measurement_energy",
+    metadata,
+    Column("measurement_id", Text, ForeignKey(measurement.c.measurement_id), primary_key=True),
+    Column("rail", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("sensor_hash", Text, ForeignKey(sensor.c.sensor_hash)),
+    Column("gross_median_mj", Double),
+    Column("gross_lo_mj", Double),
+    Column("gross_hi_mj", Double),
+    Column("gross_systematic_mj", Double),
+    Column("net_median_mj", Double),
+    Column("net_lo_mj", Double),
+    Column("net_hi_mj", Double),
+    Column("net_systematic_mj", Double),
+    Column("idle_mw", Double),
+    Column("idle_deviation_mw", Double),
+    Column("active_mw", Double),
+    Column("overhead_mj", Double),
+    Column("window_ms", Double),
+    Column("windows", Integer),
+    Column("runs", Integer),
+    CheckConstraint("(status IN ('ok', 'unconverged')) = (gross_median_mj IS NOT NULL)", name="status"),
+    CheckConstraint(
+        "gross_median_mj IS NULL OR (0 < gross_median_mj AND gross_median_mj < 1e300 AND gross_lo_mj IS NOT NULL "
+        "AND gross_lo_mj <= gross_median_mj AND gross_hi_mj IS NOT NULL AND gross_median_mj <= gross_hi_mj)",
+        name="gross",
+    ),
+    CheckConstraint(
+        "net_median_mj IS NULL OR (0 < net_median_mj AND net_median_mj < 1e300 AND gross_median_mj IS NOT NULL "
+        "AND net_lo_mj IS NOT NULL AND net_lo_mj <= net_median_mj "
+        "AND net_hi_mj IS NOT NULL AND net_median_mj <= net_hi_mj)",
+        name="net",
+    ),
+)
+
+#: Memory of a workload at its highest, above a process without it; at most one row per measurement, immutable.
+measurement_memory = Table(
+    "measurement_memory",
+    metadata,
+    Column("measurement_id", Text, ForeignKey(measurement.c.measurement_id), primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("peak_bytes", BigInteger),
+    Column("lo_bytes", BigInteger),
+    Column("hi_bytes", BigInteger),
+    Column("loading_bytes", BigInteger),
+    Column("baseline_bytes", BigInteger),
+    Column("overhead_bytes", BigInteger),
+    Column("device_bytes", BigInteger),
+    Column("repetitions", Integer),
+    CheckConstraint("(status IN ('ok', 'unconverged')) = (peak_bytes IS NOT NULL)", name="status"),
+    CheckConstraint(
+        "peak_bytes IS NULL OR (0 < peak_bytes AND lo_bytes IS NOT NULL AND lo_bytes <= peak_bytes "
+        "AND hi_bytes IS NOT NULL AND peak_bytes <= hi_bytes)",
+        name="peak",
+    ),
+)
 
 #: Traces of a measurement, one row each; ``codec`` names how ``payload`` is written (``codec.py``).
 measurement_raw = Table(

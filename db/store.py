@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..profiler.records import Device, Environment, Json, Measurement, RuntimeProfile
+from ..profiler.records import Device, Environment, Json, Measurement, Quantity, RuntimeProfile, Sensor
 from ..profiler.runtimes import NamedRuntime
 from . import campaigns, measurements, named_runtimes, workloads
 from .connect import Database, resolve_url
@@ -88,6 +88,10 @@ class Store:
         with self._database.write() as connection:
             workloads.put_profile(connection, profile)
 
+    def put_sensor(self, sensor: Sensor) -> None:
+        with self._database.write() as connection:
+            workloads.put_sensor(connection, sensor)
+
     def put_workload(self, workload: Workload) -> None:
         with self._database.write() as connection:
             workloads.put_workload(connection, workload)
@@ -103,6 +107,10 @@ class Store:
     def environment(self, environment_hash: str) -> Environment | None:
         with self._database.read() as connection:
             return workloads.environment(connection, environment_hash)
+
+    def sensor(self, sensor_hash: str) -> Sensor | None:
+        with self._database.read() as connection:
+            return workloads.sensor(connection, sensor_hash)
 
     def devices(self) -> list[Device]:
         """By name."""
@@ -135,8 +143,9 @@ class Store:
     def record(self, measurement: Measurement, job_id: int | None = None, *, lease_token: str | None = None) -> bool:
         """Store one attempt with its raw visits, move its job on and end its spool. False when it was recorded before.
 
-        The device, environment, profile and workload must have been put. A latency makes the job done; anything else
-        counts as a failed attempt, except ``INTERRUPTED``, and gives the job back until it has failed too often.
+        The device, environment, profile, workload and sensor must have been put. A status whose numbers may be used
+        makes the job done; anything else counts as a failed attempt, except ``INTERRUPTED``, and gives the job back
+        until it has failed too often.
 
         Args:
             lease_token: change an unfinished job only while it is held under this lease.
@@ -153,14 +162,19 @@ class Store:
         purposes: Collection[str] | None = None,
         usable_only: bool = True,
         with_visits: bool = False,
+        of: Quantity | None = Quantity.LATENCY,
     ) -> list[Measurement]:
         """Measurements, oldest first; None does not restrict, an empty collection matches nothing.
 
         Args:
-            usable_only: leave out those without a latency and those retracted.
+            usable_only: leave out those without a number of the quantity, those whose numbers may not be used, and
+                those retracted.
             with_visits: read the raw visits too; else ``visits`` is empty.
+            of: the quantity; None is whichever they have, or none. Without ``usable_only`` it means nothing.
         """
-        wanted = measurements.Wanted(device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits)
+        wanted = measurements.Wanted(
+            device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits, of
+        )
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
 

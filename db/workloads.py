@@ -1,4 +1,4 @@
-"""What measurements refer to: devices, environments, runtime profiles, workloads. Stored once; the first stays."""
+"""What measurements refer to: devices, environments, profiles, sensors, workloads. Stored once; the first stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
-from ..profiler.records import Device, Environment, RuntimeProfile
+from ..profiler.records import Device, Environment, RuntimeProfile, Sensor
 from . import schema
 from .connect import insert_missing, now, stamp
 
@@ -36,6 +36,11 @@ def put_environment(connection: Connection, environment: Environment) -> None:
 def put_profile(connection: Connection, profile: RuntimeProfile) -> None:
     row = {"profile_hash": profile.profile_hash, "document": profile.document()}
     connection.execute(insert_missing(schema.runtime_profile, connection), row)
+
+
+def put_sensor(connection: Connection, sensor: Sensor) -> None:
+    row = {"sensor_hash": sensor.sensor_hash, "document": dict(sensor.document)}
+    connection.execute(insert_missing(schema.sensor, connection), row)
 
 
 def put_workload(connection: Connection, workload: Workload) -> None:
@@ -86,6 +91,14 @@ def environment(connection: Connection, environment_hash: str) -> Environment | 
     statement = select(table.c.document).where(table.c.environment_hash == environment_hash)
     document = connection.execute(statement).scalar_one_or_none()
     return None if document is None else Environment(document)
+
+
+def sensor(connection: Connection, sensor_hash: str) -> Sensor | None:
+    """The sensor with this hash, None when unknown."""
+    table = schema.sensor
+    statement = select(table.c.document).where(table.c.sensor_hash == sensor_hash)
+    document = connection.execute(statement).scalar_one_or_none()
+    return None if document is None else Sensor(document)
 
 
 def devices(connection: Connection) -> list[Device]:

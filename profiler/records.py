@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
+from .readings import Energy as Energy
+from .readings import PeakMemory as PeakMemory
+from .readings import Reading as Reading
+
 #: The runtime of profiles under which nothing is run: a simulator says what a graph would cost.
 SIMULATOR = "simulator"
 
@@ -18,10 +22,20 @@ SIMULATOR = "simulator"
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
-class Status(str, Enum):
-    """How an attempt to measure ended. Only ``OK``, ``UNCONVERGED`` and ``SIMULATED`` carry a latency that may be used.
+class Quantity(str, Enum):
+    """What a measurement can say of a workload. Each stands for itself: none implies another."""
 
-    ``UNSTABLE`` carries one that is shown and not used.
+    LATENCY = "latency"
+    ENERGY = "energy"
+    MEMORY = "memory"
+
+
+class Status(str, Enum):
+    """How an attempt to measure ended. Only ``OK``, ``UNCONVERGED`` and ``SIMULATED`` carry numbers that may be
+    used.
+
+    ``UNSTABLE`` carries a latency that is shown and not used. Energy and memory have a status of their own beside this
+    one (``Reading``): a sensor may fail while the clock does not.
     """
 
     OK = "ok"
@@ -55,7 +69,7 @@ class Status(str, Enum):
 
     @property
     def has_latency(self) -> bool:
-        """Whether the attempt says a number that predictors and tables may use."""
+        """Whether what the attempt says, the latency first of all, may be used by predictors and tables."""
         return self in (Status.OK, Status.UNCONVERGED, Status.SIMULATED)
 
 
@@ -231,19 +245,33 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Sensor:
+    """What an energy was measured with: driver, rail, resolution, rate, calibration. Content-addressed."""
+
+    document: Mapping[str, Json]
+
+    @property
+    def sensor_hash(self) -> str:
+        return content_hash(self.document)
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One attempt at one workload on one device: immutable once made, stored whatever came of it.
+
+    It may say a latency, an energy, a peak memory, each alone or together.
 
     Attributes:
         measurement_id: made before the first run, so that the same result can be sent twice and recorded once.
         overhead_ms: what the runtime and the harness take for an empty graph, measured in the same session; None when
             that was not measured. ``net_ms`` subtracts it.
         purpose: ``cell``, ``panel`` (repeatability), ``network``, ``kernel``, ``repeated`` (copies of a kernel too
-            short to time alone), ``probe``, ``anchor``, ``pipeline``, ``profile``, or ``judge`` (a network that never
-            trains).
+            short to time alone), ``probe``, ``anchor``, ``pipeline``, ``profile``, ``memory``, or ``judge`` (a network
+            that never trains).
         conditions: what the group met beside its frozen environment: ``before`` and ``after`` (load, clock,
             temperature, memory, as far as the machine tells), and this workload's ``load_ms``, ``first_run_ms`` and
             ``compile_ms``. Empty for measurements of the first version.
+        energy, peak_memory: None where it was not asked for.
     """
 
     measurement_id: str
@@ -262,6 +290,15 @@ class Measurement:
     overhead_ms: float | None
     visits: tuple[Visit, ...] = field(repr=False, default=())
     conditions: Mapping[str, Json] = field(repr=False, hash=False, default_factory=dict)
+    energy: Energy | None = None
+    peak_memory: PeakMemory | None = None
+
+    def says(self, quantity: Quantity) -> bool:
+        """Whether there is a number of this quantity."""
+        if quantity is Quantity.LATENCY:
+            return self.latency is not None
+        reading = self.energy if quantity is Quantity.ENERGY else self.peak_memory
+        return reading is not None and reading.status.has_number
 
     @property
     def net_ms(self) -> float | None:

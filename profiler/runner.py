@@ -4,13 +4,15 @@ It needs the standard library, numpy and the runtime, and keeps to Python 3.6 sy
 import the runtime can run this file. It decides nothing: which visits count, when to stop and what a number means is
 settled by the process that asks (``measure.py``). It may crash, hang or be killed; the asking side records that.
 
-Requests: ``open``, ``load``, ``unload``, ``round``, ``profile``, ``copies``, ``close``. Answers carry ``event``. All
-times are integer nanoseconds. ``--describe`` in place of requests prints which runtimes this interpreter has.
+Requests: ``open``, ``load``, ``unload``, ``round``, ``profile``, ``copies``, ``memory``, ``close``. Answers carry
+``event``. All times are integer nanoseconds. ``--describe`` in place of requests prints which runtimes this interpreter
+has.
 """
 
 import base64
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -131,6 +133,26 @@ def append_weights(skeleton, weights, seed):
     return b"".join([skeleton, _key(7), _varint(sum(len(part) for part in parts))] + parts)
 
 
+def _completed(request):
+    """The model of a request with its weights."""
+    return append_weights(base64.b64decode(request["model"]), request["weights"], request["seed"])
+
+
+def _write_apart(request, path):
+    """Write a model to a file from a process of its own, so that making it leaves no trace in this one's memory."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            with open(path, "wb") as target:
+                target.write(_completed(request))
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise Refused("crashed", "the model could not be written to %s: is there space left?" % path)
+
+
 def _raw_numbers(shape, dtype, spread, pool, offset):
     """The bytes of a weight in pieces. Large ones repeat the pool: copying is what counts, tens of megabytes a network.
 
@@ -184,8 +206,14 @@ class Runtime(object):
         #: A session to time in place of the runner's own canary, where the work is done elsewhere.
         self.canary = None
 
-    def session(self, request, trace=""):
+    def opened(self, request, trace=""):
+        """A session that has no inputs yet."""
         raise NotImplementedError
+
+    def session(self, request, trace=""):
+        session = self.opened(request, trace)
+        session.feed()
+        return session
 
     def kernel_times(self, request, warmups):
         raise NotImplementedError
@@ -207,12 +235,8 @@ class OrtRuntime(Runtime):
         self.module = onnxruntime
         self.profile = profile
 
-    def session(self, request, trace=""):
-        if "path" in request:
-            model = request["path"]
-        else:
-            model = append_weights(base64.b64decode(request["model"]), request["weights"], request["seed"])
-        return OrtSession(self.module, model, self.profile, request["seed"], trace, request.get("positive", ()))
+    def opened(self, request, trace=""):
+        return OrtSession(self.module, request.get("path") or _completed(request), self.profile, request, trace)
 
     def kernel_times(self, request, warmups):
         """Times of each kernel under the runtime's own profiler, in the order in which the kernels first ran."""
@@ -230,7 +254,9 @@ class OrtRuntime(Runtime):
 class OrtSession(object):
     """One graph in ONNX Runtime, with inputs and outputs bound to preallocated buffers."""
 
-    def __init__(self, runtime, model, profile, seed, trace, positive=()):
+    def __init__(self, runtime, model, profile, request, trace):
+        self.runtime = runtime
+        self.request = request
         options = runtime.SessionOptions()
         options.intra_op_num_threads = profile["threads"]
         options.inter_op_num_threads = 1
@@ -252,23 +278,25 @@ class OrtSession(object):
         used = self.session.get_providers()[0]
         if used != profile["provider"]:
             raise Refused("provider_fallback", "asked for %s, the runtime took %s" % (profile["provider"], used))
-        memory = "cuda" if used in ON_GPU else "cpu"
+        self.memory = "cuda" if used in ON_GPU else "cpu"
         self.binding = self.session.io_binding()
         self.fed = []
         self.keep = []
-        pool = _pool(seed)
+
+    def feed(self):
+        """Bind inputs of made-up numbers, and outputs into memory of the runtime's own."""
+        pool, positive = _pool(self.request["seed"]), self.request.get("positive", ())
         for index, slot in enumerate(self.session.get_inputs()):
             numbers = _numbers(
                 _concrete(slot), _numpy_type(slot), 1.0, pool, index * 104729, fed=True, positive=slot.name in positive
             )
-            array = _aligned(numbers)
-            value = runtime.OrtValue.ortvalue_from_numpy(array, memory, 0)
             # The value stands on the array's memory.
-            self.keep.append(array)
-            self.fed.append((value, array.copy()))
+            array = _aligned(numbers)
+            value = self.runtime.OrtValue.ortvalue_from_numpy(array, self.memory, 0)
+            self.fed.append((value, array))
             self.binding.bind_ortvalue_input(slot.name, value)
         for slot in self.session.get_outputs():
-            self.binding.bind_output(slot.name, memory)
+            self.binding.bind_output(slot.name, self.memory)
 
     def run(self):
         self.session.run_with_iobinding(self.binding)
@@ -286,9 +314,13 @@ class OrtSession(object):
             wall_ns[index] = end - begin
         return wall_ns, cpu_ns
 
-    def copy_in(self):
+    def fresh(self):
+        """The memory of each input, and numbers of one's own to copy into it."""
+        return [(value, array.copy()) for value, array in self.fed]
+
+    def copy_in(self, fresh):
         """Copy fresh numbers into the memory that the inputs are bound to."""
-        for value, array in self.fed:
+        for value, array in fresh:
             value.update_inplace(array)
 
     def copy_out(self):
@@ -298,20 +330,25 @@ class OrtSession(object):
         return [np.array(value.numpy()) for value in self.binding.get_outputs() if value.is_tensor()]
 
     def run_first(self):
-        """Run once into memory of the runtime's own, refuse NaN, and keep that memory for all further runs.
-
-        The shapes that a graph declares for its outputs may be wrong or missing; those that came out are right.
-        """
+        """Run once into memory of the runtime's own, refuse NaN, and keep that memory for all further runs."""
         import numpy as np
 
         self.run()
-        names = [slot.name for slot in self.session.get_outputs()]
-        for name, value in zip(names, self.binding.get_outputs()):
+        for value in self.keep_outputs():
             if value.data_type() in FLOATS and bool(np.isnan(value.numpy()).any()):
                 raise Refused("invalid_output", "the graph computes NaN from finite inputs")
+
+    def keep_outputs(self):
+        """Let all further runs write where the last one did; its outputs.
+
+        The shapes that a graph declares for its outputs may be wrong or missing; those that came out are right.
+        """
+        outputs = self.binding.get_outputs()
+        for slot, value in zip(self.session.get_outputs(), outputs):
             if value.is_tensor():
                 self.keep.append(value)
-                self.binding.bind_ortvalue_output(name, value)
+                self.binding.bind_ortvalue_output(slot.name, value)
+        return outputs
 
 
 class TvmRuntime(Runtime):
@@ -384,8 +421,8 @@ class TvmRuntime(Runtime):
         self.remote.upload(path, name)
         return self.remote.load_module(name)
 
-    def session(self, request, trace=""):
-        return TvmSession(self, request, request["seed"])
+    def opened(self, request, trace=""):
+        return TvmSession(self, request)
 
     def kernel_times(self, request, warmups):
         """Times of each call that the virtual machine makes, in its order; its own book-keeping calls are left out."""
@@ -445,13 +482,18 @@ def _take_leave(connection):
 class TvmSession(object):
     """One compiled graph in TVM's virtual machine; runs are timed on the side of the device, without Python."""
 
-    def __init__(self, runtime, request, seed):
+    def __init__(self, runtime, request):
         self.runtime = runtime
-        pool = _pool(seed)
+        self.request = request
         self.machine = runtime.machine(runtime.load(request["library"]), runtime.device)
+        self.evaluators = {}
+
+    def feed(self):
+        """Make inputs of made-up numbers the arguments of every call."""
+        runtime, pool = self.runtime, _pool(self.request["seed"])
         arrays = [
             _numbers(slot["shape"], slot["dtype"], 1.0, pool, place * 104729, fed=True)
-            for place, slot in enumerate(request["inputs"])
+            for place, slot in enumerate(self.request["inputs"])
         ]
         arguments = [runtime.module.runtime.tensor(array, runtime.device) for array in arrays]
         self.fed = list(zip(arguments, arrays))
@@ -459,7 +501,6 @@ class TvmSession(object):
         self.machine.save_function("main", "edgecost_main", *arguments, include_return=False)
         self.machine.set_input("main", *arguments)
         self.run = self.machine["edgecost_main"]
-        self.evaluators = {}
 
     def timed(self, count, wall, cpu):
         """Wall time of each of ``count`` runs, and one CPU time for all of them (None over RPC)."""
@@ -485,9 +526,16 @@ class TvmSession(object):
             if array.dtype.kind == "f" and bool(np.isnan(array).any()):
                 raise Refused("invalid_output", "the graph computes NaN from finite inputs")
 
-    def copy_in(self):
+    def keep_outputs(self):
+        """Its outputs are its own from the start."""
+
+    def fresh(self):
+        """The memory of each input, and numbers to copy into it."""
+        return self.fed
+
+    def copy_in(self, fresh):
         """Copy fresh numbers into the memory of the inputs."""
-        for value, array in self.fed:
+        for value, array in fresh:
             value.copyfrom(array)
 
     def copy_out(self):
@@ -625,6 +673,39 @@ def _trace_shapes(entries):
     return [[kind, shape] for entry in entries for kind, shape in entry.items()]
 
 
+class Resident(object):
+    """How much of this process is in memory, as Linux tells it.
+
+    Raises OSError where it does not: no /proc, or a kernel that does not let the peak be forgotten (before 4.0).
+    """
+
+    def __init__(self):
+        self.forget_peak()
+        self.read("VmHWM")
+
+    def settle(self):
+        """Give back what was freed; bytes that are left. Where the library is not glibc, some of it stays."""
+        import ctypes
+
+        gc.collect()
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        self.forget_peak()
+        return self.read("VmRSS")
+
+    def forget_peak(self):
+        # 5 sets the peak to what is held now (proc(5)).
+        with open("/proc/self/clear_refs", "w") as knob:
+            knob.write("5")
+
+    def read(self, name):
+        with open("/proc/self/status") as lines:
+            for line in lines:
+                if line.startswith(name + ":"):
+                    return int(line.split()[1]) * 1024
+        raise OSError("/proc/self/status has no %s" % name)
+
+
 class Runner(object):
     """Answers one request after another until its input ends."""
 
@@ -745,15 +826,63 @@ class Runner(object):
     def copies(self, request):
         """Times of copying a loaded session's inputs in and its outputs out, between host and runtime."""
         session = self.sessions[request["id"]]
-        times = {"in_ns": [], "out_ns": []}
+        times, fresh = {"in_ns": [], "out_ns": []}, session.fresh()
         for _ in range(request["runs"]):
             begin = self.wall()
-            session.copy_in()
+            session.copy_in(fresh)
             middle = self.wall()
             session.copy_out()
             times["in_ns"].append(middle - begin)
             times["out_ns"].append(self.wall() - middle)
         self.answer(dict(times, event="copied", id=request["id"]))
+
+    def memory(self, request):
+        """Resident memory at its highest while a graph is loaded from a file, and while it runs.
+
+        Loading is the first thing that this process does for a session: what an earlier one freed would be used again,
+        and not be seen. Between loading and running nothing is given back that the runtime did not give back itself:
+        what it keeps, the device has to hold.
+        """
+        try:
+            resident = Resident()
+        except OSError as error:
+            self.answer({"event": "memory", "id": request["id"], "unsupported": str(error)})
+            return
+        folder = tempfile.mkdtemp(prefix="edgecost-memory-")
+        try:
+            if "model" in request:
+                path = os.path.join(folder, "model.onnx")
+                _write_apart(request, path)
+                request = dict(request, path=path)
+            self.answer(self._memory(request, resident))
+        except Refused as refusal:
+            self._failed(request, refusal.outcome, refusal)
+        except MemoryError as error:
+            self._failed(request, "out_of_memory", error)
+        except self.errors as error:
+            self._failed(request, self.runtime.outcome(error), error)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _memory(self, request, resident):
+        baseline = resident.settle()
+        session = self.runtime.opened(request)
+        loading = resident.read("VmHWM")
+        session.feed()
+        resident.forget_peak()
+        running = []
+        for _ in range(request["runs"]):
+            session.run()
+            running.append(resident.read("VmHWM"))
+            if len(running) == 1:
+                session.keep_outputs()
+        return {
+            "event": "memory",
+            "id": request["id"],
+            "baseline_bytes": baseline,
+            "loading_bytes": loading,
+            "running_bytes": running,
+        }
 
     def unload(self, request):
         """Forget a session and free its memory."""
@@ -815,7 +944,7 @@ def serve(requests, answers):
 
     runner = Runner(answer)
     verbs = {"open": runner.open, "load": runner.load, "round": runner.round}
-    verbs.update(profile=runner.profile, copies=runner.copies, unload=runner.unload)
+    verbs.update(profile=runner.profile, copies=runner.copies, unload=runner.unload, memory=runner.memory)
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if request["verb"] == "close":

@@ -212,7 +212,7 @@ def change_cell(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (lambda document: document.update(scale="1"), "not a number"),
         (lambda document: document.update(scale_fitted_on=0), "fitted on no network"),
         (lambda document: document["provenance"].pop("device"), "does not say: device"),
-        (lambda document: document.update(schema_version=2), "schema version 2"),
+        (lambda document: document.update(schema_version=3), "schema version 3"),
         (lambda document: document.update(scale=10**400), "too large"),
         (change_cell("n", 10**40), "too large"),
         (lambda document: document.update(schema_version="1"), "schema version '1'"),

@@ -1,0 +1,100 @@
+"""Energy and peak memory of the cells of a table: measured where the store has them, else predicted, else none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..db import Store
+from ..profiler.errors import UsageError
+from ..profiler.kernels.graph import kernels, optimise
+from ..profiler.records import Device, Json, RuntimeProfile
+from ..profiler.workload import Workload
+from .dataset import BLOCK_PURPOSES
+from .energy import load_energies
+from .energy_predictor import EnergyPredictor
+from .lut import LutCell
+from .memory_training import load_peaks
+from .peak_memory import PeakMemoryPredictor, memory_shape
+
+
+@dataclass(frozen=True)
+class Others:
+    """Predictors of what is no latency; None where there is none."""
+
+    energy: EnergyPredictor | None = None
+    memory: PeakMemoryPredictor | None = None
+
+
+def with_energy_and_memory(
+    rows: Sequence[LutCell],
+    workloads: Mapping[str, Workload],
+    store: Store,
+    device: Device,
+    profile: RuntimeProfile,
+    others: Others,
+) -> tuple[list[LutCell], dict[str, Json]]:
+    """The rows with what is known of both, and what a table's provenance says of it.
+
+    Args:
+        workloads: by key; cells that execute nothing have none.
+
+    Raises:
+        UsageError: the energies in the store and those of the predictor include different things.
+    """
+    energy, energy_told = _energies(workloads, store, device, profile, others.energy)
+    memory, memory_told = _peaks(workloads, store, device, profile, others.memory)
+    told: dict[str, Json] = {}
+    if energy:
+        told["energy"] = energy_told
+    if memory:
+        told["peak_memory"] = memory_told
+    full = [replace(row, energy_mj=energy.get(row.key), peak_memory_bytes=memory.get(row.key)) for row in rows]
+    return full, told
+
+
+def _energies(
+    workloads: Mapping[str, Workload],
+    store: Store,
+    device: Device,
+    profile: RuntimeProfile,
+    predictor: EnergyPredictor | None,
+) -> tuple[dict[str, float], str]:
+    scope = predictor.scope_ if predictor is not None else None
+    known = load_energies(store, device.identity, profile, purposes=BLOCK_PURPOSES)
+    if scope is not None and known.scope and known.scope != scope:
+        raise UsageError(
+            f"the energies here are of the {known.scope}, the predictor's of the {scope}",
+            remedy="train it again: edgecost train --metric energy",
+        )
+    measured = {sample.workload.graph_hash: sample.energy_mj for sample in known.samples}
+    found = {key: measured[one.graph_hash] for key, one in workloads.items() if one.graph_hash in measured}
+    count = len(found)
+    left = [key for key in workloads if key not in found]
+    if predictor is not None and left:
+        prices = predictor.price([kernels(workloads[key], profile) for key in left])
+        # A lower bound is no energy of a cell.
+        found |= {key: one.total_mj for key, one in zip(left, prices, strict=True) if not one.is_lower_bound}
+    return found, _told(f"gross, of the {known.scope or scope}", count, len(found))
+
+
+def _peaks(
+    workloads: Mapping[str, Workload],
+    store: Store,
+    device: Device,
+    profile: RuntimeProfile,
+    predictor: PeakMemoryPredictor | None,
+) -> tuple[dict[str, int], str]:
+    samples, _ = load_peaks(store, device.identity, profile)
+    measured = {sample.workload.graph_hash: round(sample.peak_bytes) for sample in samples}
+    found = {key: measured[one.graph_hash] for key, one in workloads.items() if one.graph_hash in measured}
+    count = len(found)
+    left = [key for key in workloads if key not in found]
+    if predictor is not None and left:
+        prices = predictor.price([memory_shape(optimise(workloads[key], profile)) for key in left])
+        found |= {key: one.peak_bytes for key, one in zip(left, prices, strict=True)}
+    return found, _told("of a process that runs the cell alone; no sum of these is a network's", count, len(found))
+
+
+def _told(what: str, measured: int, found: int) -> str:
+    return f"{what}; {measured} cells measured, {found - measured} predicted"

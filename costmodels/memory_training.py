@@ -1,0 +1,139 @@
+"""Train a peak memory predictor from the store and judge it: one call from measurements to a model and its report."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from ..db import Store
+from ..profiler.errors import ModelError, UsageError
+from ..profiler.kernels.graph import optimise
+from ..profiler.memory import METHOD, PURPOSE
+from ..profiler.records import Json, Measurement, RuntimeProfile
+from ..profiler.workload import Workload
+from .judgement import Judgement, judge
+from .peak_memory import MemoryShape, PeakMemoryPredictor, memory_shape
+
+
+@dataclass(frozen=True)
+class MemorySample:
+    """One network as measured.
+
+    Attributes:
+        peak_bytes: median over the sessions.
+        overhead_bytes: of an empty graph, likewise.
+        sessions_bytes: peak of each session, oldest first.
+    """
+
+    workload: Workload
+    peak_bytes: float
+    overhead_bytes: float
+    sessions_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """A trained predictor, what it is worth, and what took no part in it, by reason."""
+
+    predictor: PeakMemoryPredictor
+    networks: int
+    judgement: Judgement
+    left_out: Mapping[str, int]
+
+    def document(self) -> dict[str, Json]:
+        """The report as JSON, without the model."""
+        return {
+            "metric": "memory",
+            "unit": "bytes",
+            "method": METHOD,
+            "networks": self.networks,
+            "left_out": dict(self.left_out),
+            **self.judgement.document(),
+        }
+
+    def save(self, folder: Path, provenance: Mapping[str, Json]) -> None:
+        """Write the predictor with its report and origin beside it."""
+        made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.predictor.save(folder, {**provenance, "trained_at": made, "report": self.document()})
+
+
+def train_memory(store: Store, device_identity: str, profile: RuntimeProfile, *, random_state: int = 0) -> MemoryReport:
+    """Train on every network whose peak memory the store holds for a device and profile.
+
+    Raises:
+        UsageError: too few peaks.
+    """
+    samples, left_out = load_peaks(store, device_identity, profile)
+    if not samples:
+        told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise UsageError(
+            f"no peak memory was measured on this device and runtime{f' ({told})' if told else ''}",
+            remedy="measure some: edgecost campaign memory --reference --space NAME",
+        )
+    known = _readable(samples, profile)
+    shapes = [shape for _, shape in known]
+    measured = np.array([sample.peak_bytes for sample, _ in known])
+    overhead = round(statistics.median(sample.overhead_bytes for sample, _ in known)) if known else 0
+    predictor = PeakMemoryPredictor(random_state=random_state).fit(shapes, measured, overhead)
+    least = np.array([overhead + shape.live.total_bytes for shape in shapes], dtype=np.float64)
+    sessions = [sample.sessions_bytes for sample, _ in known]
+    judgement = judge(predictor.held_out_bytes_, measured, sessions, predictor.fold_, least, "analytic estimate alone")
+    return MemoryReport(predictor, len(known), judgement, left_out)
+
+
+def load_peaks(
+    store: Store, device_identity: str, profile: RuntimeProfile
+) -> tuple[list[MemorySample], dict[str, int]]:
+    """The peaks of a device and profile, grouped by graph; and the measurements left out, by reason."""
+    made = store.measurements(
+        device_identity=device_identity, profile_hash=profile.profile_hash, purposes=(PURPOSE,), of=None
+    )
+    left_out: Counter[str] = Counter()
+    grouped: dict[str, list[Measurement]] = {}
+    for measurement in made:
+        reason = _reason(measurement)
+        if reason:
+            left_out[reason] += 1
+        else:
+            grouped.setdefault(measurement.graph_hash, []).append(measurement)
+    samples = []
+    for graph_hash, measurements in grouped.items():
+        workload = store.workload(graph_hash)
+        if workload is not None:
+            samples.append(_combine(workload, measurements))
+    return samples, dict(left_out)
+
+
+def _reason(measurement: Measurement) -> str:
+    memory = measurement.peak_memory
+    if memory is None:
+        return "not measured"
+    if memory.peak_bytes is None:
+        return memory.status.value.replace("_", " ")
+    if memory.method != METHOD:
+        return f"measured by {memory.method}"
+    return "" if memory.overhead_bytes is not None and memory.peak_bytes > memory.overhead_bytes else "no overhead"
+
+
+def _combine(workload: Workload, measurements: list[Measurement]) -> MemorySample:
+    readings = [measurement.peak_memory for measurement in measurements]
+    peaks = tuple(one.peak_bytes for one in readings if one is not None and one.peak_bytes is not None)
+    empty = [one.overhead_bytes for one in readings if one is not None and one.overhead_bytes is not None]
+    return MemorySample(workload, statistics.median(peaks), statistics.median(empty), peaks)
+
+
+def _readable(samples: list[MemorySample], profile: RuntimeProfile) -> list[tuple[MemorySample, MemoryShape]]:
+    """Networks with their shape, without those that the runtime no longer opens."""
+    found = []
+    for sample in samples:
+        with suppress(ModelError):
+            # The skeleton says all that is needed; a file may have gone.
+            found.append((sample, memory_shape(optimise(replace(sample.workload, path=""), profile))))
+    return found
