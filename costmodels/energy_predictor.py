@@ -52,7 +52,7 @@ class EnergyPredictor:
         parameters: of ``LatencyPredictor``.
 
     Attributes set by ``fit``: ``scope_``, ``held_out_mj_`` (prediction of each block by a model that had not seen it)
-    and ``fold_``.
+    ``held_out_spread_`` and ``fold_``.
     """
 
     def __init__(self, **parameters: int | float) -> None:
@@ -94,7 +94,7 @@ class EnergyPredictor:
         self._law.fit(graphs, measured, is_network=is_network, core_cache_bytes=core_cache_bytes)
         self.scope_ = scope
         self.held_out_mj_: Floats = self._law.held_out_ms_
-        self.fold_ = self._law.fold_
+        self.fold_, self.held_out_spread_ = self._law.fold_, self._law.held_out_spread_
         return self
 
     @property

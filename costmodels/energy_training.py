@@ -89,7 +89,15 @@ def train_energy(
         predictor=predictor,
         graphs=len(blocks),
         networks=predictor.networks,
-        judgement=judge(predictor.held_out_mj_, measured, sessions, predictor.fold_, line, "FLOPs only"),
+        judgement=judge(
+            predictor.held_out_mj_,
+            measured,
+            sessions,
+            predictor.fold_,
+            line,
+            "FLOPs only",
+            predictor.held_out_spread_,
+        ),
         left_out=energies.left_out,
     )
 

@@ -1,24 +1,48 @@
-"""Kernels → numbers: the feature vector of a kernel. Its kind and its work come from ``kernel_work``.
+"""Kernels → numbers: the work terms of the roofline and the features of the trees, from the kernel's signature.
 
-Everything is computed from the kernel's signature; nothing here knows a device or a measurement.
+Its kind and its work come from ``kernel_work``, how its loops run from ``kernel_loops``. The one thing known here of a
+device is the size of its core's cache; nothing knows a measurement.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..profiler.kernels.graph import Kernel
-from .kernel_work import filter_of, work_of
+from .composition import CORE_CACHE_BYTES
+from .kernel_loops import Loops, loops_of
+from .kernel_work import Work, filter_of, work_of
+
+Floats = npt.NDArray[np.float64]
 
 _ACTIVATIONS = {"": 0, "Relu": 1, "Clip": 2, "HardSigmoid": 3, "HardSwish": 4, "Sigmoid": 5}
+#: A kernel's data leave the cache between so many times its size and so many: what is read through in turn loses its
+#: hits gradually. On a core with 2 MiB reorders slow down from 1.6 MB on, and by 5 MB they are as slow as they get.
+_LEAVES_FROM, _LEFT_BY = 0.75, 2.5
 
-#: Work terms of the roofline, in this order (``Work``).
-WORK = ("calls", "mega_flops", "input_megabytes", "output_megabytes", "weight_megabytes")
-#: Columns of the feature matrix, in this order. Logarithms are natural, of 1 + x.
+#: Work terms of the roofline, in this order (``Work``, ``Loops``).
+WORK = (
+    "calls",
+    "mega_flops",
+    "input_megabytes",
+    "output_megabytes",
+    "weight_megabytes",
+    "thousand_loops",
+    "thousand_tiles",
+    "full_mega_steps",
+    "short_mega_steps",
+    "single_mega_steps",
+    "reloaded_megabytes",
+    "split_megabytes",
+    "simple_mega_activations",
+    "costly_mega_activations",
+    "beyond_core_megabytes",
+)
+#: Columns of the feature matrix, in this order. Logarithms are natural, of 1 + x; ``power`` is of two, up to 16.
 FEATURES = (
     "log_flops",
     "log_input_bytes",
@@ -36,19 +60,70 @@ FEATURES = (
     "operands",
     "channel_remainder_8",
     "channel_remainder_16",
+    "log_all_bytes",
+    "weight_share",
+    "log_loops",
+    "log_inner",
+    "log_tiles",
+    "full_share",
+    "single_share",
+    "log_smallest_input",
+    "output_power",
+    "input_power",
+    "width_power",
+    "turned",
+    "log_depth",
+    "log_pixels",
+    "set_remainder",
 )
 
 
-def feature_matrix(kernels: Sequence[Kernel]) -> npt.NDArray[np.float64]:
+def work_matrix(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
+    """Shape (kernels, len(WORK)), float64.
+
+    Args:
+        core_cache_bytes: second-level cache of the device; None for ``CORE_CACHE_BYTES``.
+    """
+    cache = core_cache_bytes or CORE_CACHE_BYTES
+    rows = _each_once(kernels, lambda kernel: _terms(work_of(kernel), loops_of(kernel), cache))
+    return np.array(rows, dtype=np.float64).reshape(len(kernels), len(WORK))
+
+
+def feature_matrix(kernels: Sequence[Kernel]) -> Floats:
     """Shape (kernels, len(FEATURES)), float64."""
-    return np.array([_row(kernel) for kernel in kernels], dtype=np.float64).reshape(len(kernels), len(FEATURES))
+    return np.array(_each_once(kernels, _row), dtype=np.float64).reshape(len(kernels), len(FEATURES))
+
+
+def _each_once(kernels: Sequence[Kernel], row: Callable[[Kernel], list[float]]) -> list[list[float]]:
+    """A row for each; networks repeat their kernels, and short ones are measured as many copies."""
+    known: dict[Kernel, list[float]] = {}
+    return [known[kernel] if kernel in known else known.setdefault(kernel, row(kernel)) for kernel in kernels]
+
+
+def _terms(work: Work, loops: Loops, cache: int) -> list[float]:
+    moved = _moved_megabytes(work)
+    left = (moved * 1e6 / cache - _LEAVES_FROM) / (_LEFT_BY - _LEAVES_FROM)
+    return [
+        *work.terms(),
+        loops.loops,
+        loops.tiles,
+        loops.full_steps,
+        loops.short_steps,
+        loops.single_steps,
+        loops.reloaded_megabytes,
+        loops.split_megabytes,
+        loops.simple_activations,
+        loops.costly_activations,
+        moved * min(1.0, max(0.0, left)),
+    ]
 
 
 def _row(kernel: Kernel) -> list[float]:
     work = work_of(kernel)
     source, target = _nchw(kernel.inputs[0] if kernel.inputs else ()), _nchw(kernel.outputs[0])
-    window = filter_of(kernel)
-    moved = work.input_megabytes + work.output_megabytes + work.weight_megabytes
+    window, loops = filter_of(kernel), loops_of(kernel)
+    moved = _moved_megabytes(work)
+    steps = loops.full_steps + loops.short_steps + loops.single_steps
     return [
         math.log1p(work.mega_flops * 1e6),
         math.log1p(work.input_megabytes * 1e6),
@@ -66,7 +141,31 @@ def _row(kernel: Kernel) -> list[float]:
         len(kernel.inputs) + len(kernel.weights),
         target[1] % 8,
         target[1] % 16,
+        math.log1p(moved * 1e6),
+        work.weight_megabytes / moved if moved else 0.0,
+        math.log1p(loops.loops * 1e3),
+        math.log1p(loops.inner),
+        math.log1p(loops.tiles * 1e3),
+        loops.full_steps / steps if steps else 0.0,
+        loops.single_steps / steps if steps else 0.0,
+        math.log1p(min((math.prod(_shape(shape)) for shape in kernel.inputs), default=0)),
+        _power(target[2] * target[3]),
+        _power(source[2] * source[3]),
+        _power(target[3]),
+        float(kernel.attribute.get("transA", "0")) + 2 * float(kernel.attribute.get("transB", "0")),
+        math.log1p(loops.depth),
+        math.log1p(target[2] * target[3]),
+        -(-target[1] // 16) % 4,
     ]
+
+
+def _moved_megabytes(work: Work) -> float:
+    return work.input_megabytes + work.output_megabytes + work.weight_megabytes
+
+
+def _power(extent: float) -> float:
+    """By which power of two, up to 16, a vector's length divides it: rows of other lengths do not begin at a vector."""
+    return math.log2(math.gcd(int(extent), 16))
 
 
 def _shape(shape: tuple[int, ...] | None) -> tuple[int, ...]:

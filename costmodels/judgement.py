@@ -58,19 +58,22 @@ def judge(
     fold: npt.NDArray[np.int64],
     baseline: Floats,
     baseline_name: str,
+    spread: Floats | None = None,
 ) -> Judgement:
     """Judge predictions, all of shape (graphs,); NaN where there is none.
 
     Args:
         sessions: the values of each graph's sessions.
         fold: which fold each graph was held out with.
+        spread: what the radius of each one's interval is multiplied by; None for 1.
     """
     errors = np.abs(np.log(held_out / measured))
     known = np.isfinite(errors)
+    scores = errors if spread is None else errors / spread
     return Judgement(
         held_out=accuracy(held_out, measured),
         floor=repeatability_of(sessions),
         baseline=accuracy(baseline, measured),
         baseline_name=baseline_name,
-        coverage=cross_coverage(errors[known], fold[known], ALPHA),
+        coverage=cross_coverage(scores[known], fold[known], ALPHA),
     )

@@ -75,12 +75,14 @@ class Pairs:
     Attributes:
         graph: begin of the graph's hash; empty for an architecture of a space.
         kind: what takes most of it.
+        spread: what the radius of an interval is multiplied by; 1 where all errors are expected to be of one size.
     """
 
     graph: tuple[str, ...]
     kind: tuple[str, ...]
     predicted: tuple[float, ...]
     measured: tuple[float, ...]
+    spread: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def predictor_card(
     """The card of a predictor of kernels."""
     predictor, chosen = judged.predictor, judged.chosen
     truth = np.array([sample.latency_ms for sample in judged.samples])
-    guess, fold = predictor.held_out_ms_, predictor.fold_
+    guess, fold, spread = predictor.held_out_ms_, predictor.fold_, predictor.held_out_spread_
     kinds = dominant_kinds(predictor, judged.graphs)
     inside = np.flatnonzero(chosen).tolist()
     errors = np.abs(np.log(guess / truth))
@@ -192,10 +194,10 @@ def predictor_card(
         networks=None if pair is None else accuracy(*pair),
         by_kind=by_kind,
         by_size=by_size(guess[chosen], truth[chosen]),
-        coverage=coverages(errors[known], fold[known]),
+        coverage=coverages(errors[known] / spread[known], fold[known]),
         network_coverage=() if pair is None else coverages(np.abs(np.log(pair[0] / pair[1])), np.arange(len(pair[0]))),
         limits=_limits(judged, kinds, by_kind, profile, data),
-        pairs=thinned_pairs(guess, truth, kinds, [sample.workload.graph_hash for sample in judged.samples]),
+        pairs=thinned_pairs(guess, truth, kinds, [sample.workload.graph_hash for sample in judged.samples], spread),
         anchors=choose_anchors(judged.samples, kinds, judged.purposes),
         canary_us=around.canary_us,
         probe=around.probe,
@@ -272,7 +274,9 @@ def _by_kind(predicted: Floats, measured: Floats, kinds: Sequence[str]) -> tuple
     return tuple(sorted(groups, key=lambda group: (-group.accuracy.n, group.name)))
 
 
-def thinned_pairs(predicted: Floats, measured: Floats, kinds: Sequence[str], graphs: Sequence[str]) -> Pairs:
+def thinned_pairs(
+    predicted: Floats, measured: Floats, kinds: Sequence[str], graphs: Sequence[str], spread: Floats | None = None
+) -> Pairs:
     """Those that have a prediction, by measured value; of too many, evenly spaced ranks."""
     known = [place for place in np.argsort(measured, kind="stable").tolist() if math.isfinite(predicted[place])]
     if len(known) > PAIRS_MAX:
@@ -282,6 +286,7 @@ def thinned_pairs(predicted: Floats, measured: Floats, kinds: Sequence[str], gra
         kind=tuple(kinds[place] for place in known),
         predicted=tuple(float(predicted[place]) for place in known),
         measured=tuple(float(measured[place]) for place in known),
+        spread=tuple(1.0 if spread is None else float(spread[place]) for place in known),
     )
 
 

@@ -103,6 +103,7 @@ class PopulationPricer:
     def __init__(self, predictor: LatencyPredictor) -> None:
         self.predictor = predictor
         self._known: dict[Kernel, float] = {}
+        self._reach_ms: dict[Kernel, float] = {}
 
     def price(self, population: Population, *, alpha: float = 0.1, network: bool = False) -> PopulationPrice:
         """Totals, intervals and lower bounds.
@@ -121,15 +122,27 @@ class PopulationPricer:
         if network:
             total = self._composed(population, total, is_priced)
         is_lower_bound = population.sums(np.where(is_priced, 0.0, 1.0)) > 0
-        radius = conformal_radius(self.predictor.network_scores_ if network else self.predictor.scores_, alpha)
-        factor = np.where(is_lower_bound, math.nan, math.exp(radius) if math.isfinite(radius) else math.nan)
+        factor = np.where(is_lower_bound, math.nan, np.exp(self._radius(population, total, alpha, network=network)))
         return PopulationPrice(total, total / factor, total * factor, is_lower_bound)
+
+    def _radius(self, population: Population, total_ms: Floats, alpha: float, *, network: bool) -> Floats:
+        """Of each interval, in logarithms; NaN where there is none."""
+        radius = conformal_radius(self.predictor.network_scores_ if network else self.predictor.scores_, alpha)
+        if not math.isfinite(radius):
+            return np.full(population.size, math.nan)
+        if network:
+            return np.full(population.size, radius)
+        reaches = np.array([self._reach_ms[kernel] for kernel in population.kernels], dtype=np.float64)
+        whole: Floats = population.sums(np.nan_to_num(reaches)) / np.where(total_ms > 0, total_ms, math.nan)
+        return radius * whole
 
     def _latencies_ms(self, kernels: Sequence[Kernel]) -> Floats:
         """Of each kernel alone; NaN where it has no price."""
         new = [kernel for kernel in kernels if kernel not in self._known]
         for kernel, price in zip(new, self.predictor.price([[kernel] for kernel in new]), strict=True):
             self._known[kernel] = math.nan if price.is_lower_bound else price.total_ms
+        for kernel, spread in zip(new, self.predictor.spread_of(new).tolist(), strict=True):
+            self._reach_ms[kernel] = spread * self._known[kernel]
         return np.array([self._known[kernel] for kernel in kernels], dtype=np.float64)
 
     def _composed(self, population: Population, sums_ms: Floats, is_priced: Flags) -> Floats:

@@ -18,8 +18,9 @@ from ..profiler.kernels.graph import Kernel
 from .boosting import BoostingSettings, boost, tree_scores
 from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
 from .conformal import conformal_radius
-from .features import WORK, feature_matrix
-from .kernel_work import kind_of, no_price, work_of
+from .error_spread import Spread, fit_spread, judged_spread, tells_apart
+from .features import FEATURES, WORK, feature_matrix, work_matrix
+from .kernel_work import kind_of, no_price
 from .roofline import Roofline, fit_roofline
 from .stored_trees import StoredTrees
 from .training_size import is_large, split_large
@@ -43,6 +44,7 @@ class KernelPrice:
 
     Attributes:
         latency_ms: None when ``source`` is ``unsupported``.
+        lo_ms, hi_ms: interval of the kernel alone; None when it has no price, or too few held-out graphs exist.
         source: ``interpolated`` (kind known, every feature inside the range seen), ``predicted`` (outside it: physics
             extrapolates), or ``unsupported`` (nothing of this kind was measured, or its shapes are unknown).
     """
@@ -50,6 +52,8 @@ class KernelPrice:
     kernel: Kernel
     latency_ms: float | None
     source: str
+    lo_ms: float | None = None
+    hi_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,17 +88,19 @@ class LatencyPredictor:
     """Predicts the latency of graphs from the kernels they become. scikit-learn manners, without scikit-learn.
 
     Args:
-        rounds: boosting rounds. 600 of 16 leaves price 78 % of 1,400 kernels within 10 %, 300 of 8 price 73 %
-            (cross-validated), and the cells of a space are priced better too.
+        rounds: boosting rounds. 600 of 16 leaves price some 4 % more of 1,400 kernels within 10 % than 300 of 8
+            (cross-validated), and the cells of a space better too.
         learning_rate: shrinkage of each round.
         leaves: leaves of each tree.
         folds: folds of the cross-validation that calibrates the intervals, split by whole graph.
         random_state: seed of folds and of LightGBM; equal seeds give equal models.
 
     Attributes set by ``fit``: ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each
-    feature by kind), ``scores_`` (absolute log errors on held-out graphs), ``composition_`` and ``network_scores_``
+    feature by kind), ``spread_`` (how far each kernel's price may be off), ``scores_`` (absolute log errors on held-out
+    graphs, over their spread, ascending), ``composition_`` and ``network_scores_``
     (None, empty without whole networks), ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by
-    a model that had not seen it; NaN for those that none judged) and ``fold_`` (-1 for those). Of more kernels than
+    a model that had not seen it; NaN for those that none judged), ``held_out_spread_`` (of each, by trees that had not
+    seen its error) and ``fold_`` (-1 for those). Of more kernels than
     ``training_size`` lets train, a part trains and another part judges.
     """
 
@@ -152,14 +158,14 @@ class LatencyPredictor:
         self._check(graphs, measured, network)
         blocks = [graph for graph, whole in zip(graphs, network, strict=True) if not whole]
         target = measured[~network]
+        self.core_cache_bytes_ = core_cache_bytes
+        self.features_: tuple[str, ...] = FEATURES
         if is_large([len(graph) for graph in blocks]):
             self.held_out_ms_, self.fold_ = self._fit_part(blocks, target)
         else:
             self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
             self._fit_model(blocks, target)
-        known = np.isfinite(self.held_out_ms_)
-        self.scores_ = np.sort(np.abs(np.log(self.held_out_ms_[known] / target[known])))
-        self.core_cache_bytes_ = core_cache_bytes
+        self._fit_spread(blocks, target)
         self._fit_composition([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
         return self
 
@@ -203,12 +209,19 @@ class LatencyPredictor:
         if not hasattr(self, "booster_"):
             raise UsageError("this predictor knows nothing yet", remedy="call fit() first, or load_predictor()")
         # The errors of blocks say nothing about a network's: without networks there is no interval for one.
-        scores = self.network_scores_ if network else self.scores_
-        radius = conformal_radius(scores, alpha)
+        whole = conformal_radius(self.network_scores_, alpha) if network else None
         kernels = [kernel for graph in graphs for kernel in graph]
-        priced = iter(self._price_kernels(kernels))
+        priced = iter(self._price_kernels(kernels, conformal_radius(self.scores_, alpha)))
         sums = ([next(priced) for _ in graph] for graph in graphs)
-        return [_sum(self._composed(prices) if network else prices, radius) for prices in sums]
+        return [_sum(self._composed(prices) if network else prices, whole) for prices in sums]
+
+    def spread_of(self, kernels: Sequence[Kernel]) -> Floats:
+        """What the radius of an interval is multiplied by for each kernel, shape (kernels,); NaN without a price."""
+        found = np.full(len(kernels), np.nan)
+        known = [place for place, kernel in enumerate(kernels) if kind_of(kernel) in self.ranges_]
+        if known:
+            found[known] = self.spread_.of(self._features([kernels[place] for place in known]))
+        return found
 
     def _check(self, graphs: Sequence[Graph], measured: Floats, network: npt.NDArray[np.bool_]) -> None:
         if measured.shape != (len(graphs),) or network.shape != (len(graphs),):
@@ -239,34 +252,57 @@ class LatencyPredictor:
             inside = np.flatnonzero(fold != number).tolist()
             outside = np.flatnonzero(fold == number).tolist()
             model = LatencyPredictor().set_params(**self.get_params())
+            model.core_cache_bytes_, model.features_ = self.core_cache_bytes_, self.features_
             model._fit_model([graphs[i] for i in inside], latency_ms[inside])
-            model.scores_, model.composition_, model.network_scores_ = np.zeros(1), None, np.zeros(0)
+            model._know_nothing_of_errors()
             for place, price in zip(outside, model.price([graphs[i] for i in outside]), strict=True):
                 held_out[place] = np.nan if price.is_lower_bound else price.total_ms
         return held_out, fold
+
+    def _know_nothing_of_errors(self) -> None:
+        self.spread_: Spread = Spread()
+        self.scores_: Floats = np.zeros(1)
+        self.composition_: Composition | None = None
+        self.network_scores_: Floats = np.zeros(0)
 
     def _fit_model(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
         kernels = [kernel for graph in graphs for kernel in graph]
         names = _kinds(kernels)
         graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
-        work = _work_matrix(kernels)
-        features = feature_matrix(kernels)
+        work = work_matrix(kernels, self.core_cache_bytes_)
         self.roofline_: Roofline = fit_roofline(names, work, graph, latency_ms)
         self.kinds_: tuple[str, ...] = self.roofline_.kinds
-        base = self.roofline_.price(names, work)
+        features = self._features(kernels)
         settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
         self.booster_: lgb.Booster | StoredTrees = boost(
-            self._with_kind(names, features), base, graph, latency_ms, settings, self.random_state
+            features, self.roofline_.price(names, work), graph, latency_ms, settings, self.random_state
         )
+        kinds = np.array(names)
         self.ranges_: dict[str, Floats] = {
-            kind: np.array([features[rows].min(axis=0), features[rows].max(axis=0)])
+            kind: np.array([rows.min(axis=0), rows.max(axis=0)])
             for kind in self.kinds_
-            for rows in [np.flatnonzero(np.array(names) == kind)]
+            for rows in [features[kinds == kind, 1:]]
         }
 
+    def _fit_spread(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+        """From the held-out predictions: how far off which kernels are, and the scores of the intervals."""
+        self._know_nothing_of_errors()
+        judged = np.flatnonzero(np.isfinite(self.held_out_ms_))
+        self.held_out_spread_: Floats = np.ones(len(graphs))
+        kernels = [kernel for place in judged.tolist() for kernel in graphs[place]]
+        graph = np.repeat(np.arange(len(judged)), [len(graphs[place]) for place in judged.tolist()])
+        errors = np.abs(np.log(self.held_out_ms_[judged] / latency_ms[judged]))
+        if tells_apart(errors):
+            prices = np.array([price.latency_ms for price in self._price_kernels(kernels, math.inf)], np.float64)
+            features, fold = self._features(kernels), self.fold_[judged]
+            spread = judged_spread(features, prices, graph, errors, fold, self.random_state)
+            self.held_out_spread_[judged] = spread
+            share = prices / np.bincount(graph, prices)[graph]
+            self.spread_ = fit_spread(features, share, graph, errors, self.random_state)
+            errors = errors / spread
+        self.scores_ = np.sort(errors)
+
     def _fit_composition(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
-        self.composition_: Composition | None = None
-        self.network_scores_: Floats = np.zeros(0)
         prices = self.price(graphs)
         whole = [place for place, price in enumerate(prices) if not price.is_lower_bound]
         if len(whole) < NETWORKS_MIN:
@@ -283,7 +319,7 @@ class LatencyPredictor:
         """Train on a part of many graphs and predict another; NaN, and fold -1, for those that are not judged."""
         split = split_large([_kinds(graph) for graph in graphs], self.random_state)
         self._fit_model([graphs[i] for i in split.trained.tolist()], latency_ms[split.trained])
-        self.scores_, self.composition_, self.network_scores_ = np.zeros(1), None, np.zeros(0)
+        self._know_nothing_of_errors()
         held_out, fold = np.full(len(graphs), np.nan), np.full(len(graphs), -1, dtype=np.int64)
         fold[split.judged] = np.arange(len(split.judged)) % self.folds
         held_out[split.judged] = [price.total_ms for price in self.price([graphs[i] for i in split.judged.tolist()])]
@@ -297,15 +333,18 @@ class LatencyPredictor:
         sums = np.array([price.latency_ms or 0.0 for price in prices])
         composed = self.composition_.compose(sums, moved).tolist()
         return [
-            price if price.latency_ms is None else replace(price, latency_ms=latency_ms)
+            price if price.latency_ms is None else _scaled(price, latency_ms)
             for price, latency_ms in zip(prices, composed, strict=True)
         ]
 
-    def _with_kind(self, kinds: Sequence[str], features: Floats) -> Floats:
-        place = {kind: index for index, kind in enumerate(self.kinds_)}
-        return np.column_stack([[float(place[kind]) for kind in kinds], features])
+    def _features(self, kernels: Sequence[Kernel]) -> Floats:
+        """The kind, as its place among those known, and the features that this predictor was trained on."""
+        place = {kind: float(index) for index, kind in enumerate(self.kinds_)}
+        columns = [FEATURES.index(name) for name in self.features_]
+        kinds = [place[kind] for kernel in kernels if (kind := kind_of(kernel)) is not None]
+        return np.column_stack([kinds, feature_matrix(kernels)[:, columns]])
 
-    def _price_kernels(self, kernels: Sequence[Kernel]) -> list[KernelPrice]:
+    def _price_kernels(self, kernels: Sequence[Kernel], radius: float) -> list[KernelPrice]:
         kinds = [kind_of(kernel) for kernel in kernels]
         known = [place for place, kind in enumerate(kinds) if kind in self.ranges_]
         prices = [KernelPrice(kernel, None, "unsupported") for kernel in kernels]
@@ -313,13 +352,22 @@ class LatencyPredictor:
             return prices
         chosen = [kernels[place] for place in known]
         names = [kind for kind in kinds if kind is not None and kind in self.ranges_]
-        features = feature_matrix(chosen)
-        scores = tree_scores(self.booster_, self._with_kind(names, features))
-        latency = self.roofline_.price(names, _work_matrix(chosen)) * np.exp(scores)
-        for place, name, row, cost in zip(known, names, features, latency, strict=True):
+        features = self._features(chosen)
+        terms = [WORK.index(name) for name in self.roofline_.terms]
+        work = work_matrix(chosen, self.core_cache_bytes_)[:, terms]
+        latency = self.roofline_.price(names, work) * np.exp(tree_scores(self.booster_, features))
+        reach = np.exp(radius * self.spread_.of(features)) if math.isfinite(radius) else None
+        for row, (place, name) in enumerate(zip(known, names, strict=True)):
             low, high = self.ranges_[name]
-            inside = bool(np.all((row >= low) & (row <= high)))
-            prices[place] = KernelPrice(kernels[place], float(cost), "interpolated" if inside else "predicted")
+            inside = bool(np.all((features[row, 1:] >= low) & (features[row, 1:] <= high)))
+            cost = float(latency[row])
+            prices[place] = KernelPrice(
+                kernels[place],
+                cost,
+                "interpolated" if inside else "predicted",
+                lo_ms=None if reach is None else cost / float(reach[row]),
+                hi_ms=None if reach is None else cost * float(reach[row]),
+            )
         return prices
 
 
@@ -341,13 +389,19 @@ def _floats(values: npt.ArrayLike) -> Floats:
         raise UsageError(f"latencies must be numbers: {error}") from error
 
 
-def _work_matrix(kernels: Sequence[Kernel]) -> Floats:
-    return np.array([work_of(kernel).terms() for kernel in kernels], dtype=np.float64).reshape(len(kernels), len(WORK))
+def _scaled(price: KernelPrice, latency_ms: float) -> KernelPrice:
+    """The same kernel at another price, with bounds as far off."""
+    if price.latency_ms is None or price.lo_ms is None or price.hi_ms is None:
+        return replace(price, latency_ms=latency_ms)
+    factor = latency_ms / price.latency_ms
+    return replace(price, latency_ms=latency_ms, lo_ms=price.lo_ms * factor, hi_ms=price.hi_ms * factor)
 
 
-def _sum(prices: Sequence[KernelPrice], radius: float) -> GraphPrice:
+def _sum(prices: Sequence[KernelPrice], whole: float | None) -> GraphPrice:
+    """A graph from its kernels. ``whole`` is the radius of a network's interval; a block's is that of its kernels."""
     total = float(sum(price.latency_ms for price in prices if price.latency_ms is not None))
     is_lower_bound = any(price.source == "unsupported" for price in prices)
+    radius = _radius(prices, total) if whole is None else whole
     bounded = math.isfinite(radius) and not is_lower_bound
     return GraphPrice(
         total_ms=total,
@@ -356,3 +410,13 @@ def _sum(prices: Sequence[KernelPrice], radius: float) -> GraphPrice:
         is_lower_bound=is_lower_bound,
         kernels=tuple(prices),
     )
+
+
+def _radius(prices: Sequence[KernelPrice], total_ms: float) -> float:
+    """Of a sum: that of its kernels, each by its share (``spread_of_graphs``)."""
+    reaches = [
+        price.latency_ms * math.log(price.hi_ms / price.latency_ms)
+        for price in prices
+        if price.latency_ms is not None and price.hi_ms is not None
+    ]
+    return sum(reaches) / total_ms if reaches and total_ms else math.inf

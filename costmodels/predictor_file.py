@@ -1,7 +1,7 @@
-"""Predictors on disk: a folder with LightGBM's own text and a JSON that holds the rest. Never a pickle.
+"""Predictors on disk: a folder with LightGBM's own texts and a JSON that holds the rest. Never a pickle.
 
-``predictor.json`` carries the sha256 of ``booster.txt`` and of its own content, so that a changed byte is found before
-anything is predicted from it.
+``predictor.json`` carries the sha256 of ``booster.txt``, of ``spread.txt`` where there is one, and of its own content,
+so that a changed byte is found before anything is predicted from it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from ..profiler.errors import ArtefactError
 from ..profiler.records import Json
 from .composition import Composition
+from .error_spread import Spread
 from .features import FEATURES, WORK
 from .files import write_atomically
 from .metric import require_metric
@@ -28,12 +29,15 @@ FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a
 #: field means raises it; what was trained on other numbers is refused: it would price kernels by what they are not.
 #: Within 2 the provenance came to tell of the metric, the environment and the protocol; what is not told counts as
-#: latency, and is not compared. ``tests/golden`` has a file of each version that is still read.
-SCHEMA_VERSION = 2
+#: latency, and is not compared. 3: how loops run, and how far off which kernel may be. A predictor prices by the
+#: features and terms that it names, all of which must be known. ``tests/golden`` has a file of each readable version.
+SCHEMA_VERSION = 3
 #: Versions that can be read.
 _READABLE = range(2, SCHEMA_VERSION + 1)
 #: What a predictor consists of.
 FILES = ("predictor.json", "booster.txt")
+#: Beside them where errors are told apart by kernel.
+_SPREAD = "spread.txt"
 _REMEDY = "train it again: edgecost train"
 
 
@@ -47,11 +51,12 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
         OutputError: the folder cannot be written.
     """
     text = predictor.booster_.model_to_string()
+    spread = None if predictor.spread_.trees is None else predictor.spread_.trees.model_to_string()
     content: dict[str, Json] = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "features": list(FEATURES),
-        "work": list(WORK),
+        "features": list(predictor.features_),
+        "work": list(predictor.roofline_.terms),
         "parameters": dict(predictor.get_params()),
         "roofline_ms_per_unit": {kind: list(row) for kind, row in predictor.roofline_.to_json().items()},
         "ranges": {kind: bounds.tolist() for kind, bounds in predictor.ranges_.items()},
@@ -60,11 +65,16 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
         "core_cache_bytes": predictor.core_cache_bytes_,
         "network_log_errors": predictor.network_scores_.tolist(),
         "booster_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "spread_sha256": None if spread is None else hashlib.sha256(spread.encode()).hexdigest(),
         "provenance": dict(provenance),
     }
     described = sealed_text(content)
     write_atomically(folder / "booster.txt", text)
+    if spread is not None:
+        write_atomically(folder / _SPREAD, spread)
     write_atomically(folder / "predictor.json", described)
+    if spread is None:
+        (folder / _SPREAD).unlink(missing_ok=True)
 
 
 def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPredictor, dict[str, Json]]:
@@ -84,7 +94,7 @@ def load_predictor(folder: Path, metric: str | None = None) -> tuple[LatencyPred
         raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
     provenance = _provenance(content)
     try:
-        return _predictor(content, StoredTrees(text)), provenance
+        return _predictor(content, StoredTrees(text), _read_spread(folder, content)), provenance
     except (KeyError, TypeError, ValueError) as error:
         path = folder / "predictor.json"
         raise ArtefactError(f"{path} lacks a field or has a wrong one: {error}", remedy=_REMEDY) from error
@@ -99,9 +109,10 @@ def read_provenance(folder: Path) -> dict[str, Json]:
     return _provenance(_read_content(folder))
 
 
-def _predictor(content: dict[str, Json], booster: StoredTrees) -> LatencyPredictor:
+def _predictor(content: dict[str, Json], booster: StoredTrees, spread: Spread) -> LatencyPredictor:
     predictor = LatencyPredictor().set_params(**_numbers(content["parameters"]))
-    predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]))
+    predictor.features_ = _names(content["features"])
+    predictor.roofline_ = Roofline.from_json(_table(content["roofline_ms_per_unit"]), _names(content["work"]))
     predictor.kinds_ = predictor.roofline_.kinds
     predictor.ranges_ = {kind: np.array(rows, dtype=np.float64) for kind, rows in _table(content["ranges"]).items()}
     predictor.scores_ = np.array(content["held_out_log_errors"], dtype=np.float64)
@@ -109,7 +120,7 @@ def _predictor(content: dict[str, Json], booster: StoredTrees) -> LatencyPredict
     cache = content["core_cache_bytes"]
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
-    predictor.booster_ = booster
+    predictor.booster_, predictor.spread_ = booster, spread
     return predictor
 
 
@@ -121,9 +132,27 @@ def _provenance(content: dict[str, Json]) -> dict[str, Json]:
 def _read_content(folder: Path) -> dict[str, Json]:
     path = folder / "predictor.json"
     content = read_sealed(path, "a predictor", FORMAT, _READABLE, _REMEDY)
-    if content.get("features") != list(FEATURES) or content.get("work") != list(WORK):
-        raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
+    for name, known in (("features", FEATURES), ("work", WORK)):
+        named = content.get(name)
+        if not isinstance(named, list) or not set(map(str, named)) <= set(known):
+            raise ArtefactError(f"{path} was trained on other {name}", remedy=_REMEDY)
     return content
+
+
+def _read_spread(folder: Path, content: dict[str, Json]) -> Spread:
+    digest = content.get("spread_sha256")
+    if digest is None:
+        return Spread()
+    text = read_text(folder / _SPREAD, _REMEDY)
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise ArtefactError(f"{folder / _SPREAD} was changed after it was written", remedy=_REMEDY)
+    return Spread(StoredTrees(text))
+
+
+def _names(value: Json) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.60} is no list of names")
+    return tuple(str(name) for name in value)
 
 
 def _composition(value: Json) -> Composition | None:

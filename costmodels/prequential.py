@@ -122,7 +122,7 @@ def _errors(
 
     What trained the predictor is compared with the prediction of one that had not seen it: the card keeps those.
     """
-    held_out = dict(zip(card.pairs.graph, card.pairs.predicted, strict=True))
+    held_out = dict(zip(card.pairs.graph, zip(card.pairs.predicted, card.pairs.spread, strict=True), strict=True))
     radius = conformal_radius(np.asarray(predictor.scores_), ALPHA)
     errors, inside = [], []
     unseen: dict[bool, list[str]] = {False: [], True: []}
@@ -131,8 +131,8 @@ def _errors(
         if guess is None:
             unseen[is_network].append(graph_hash)
         elif math.isfinite(radius):
-            errors.append(math.log(latency / guess))
-            inside.append(abs(errors[-1]) <= radius)
+            errors.append(math.log(latency / guess[0]))
+            inside.append(abs(errors[-1]) <= radius * guess[1])
     for is_network, hashes in unseen.items():
         graphs = _graphs(store, setting, hashes)
         prices = predictor.price(list(graphs.values()), alpha=ALPHA, network=is_network) if graphs else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecost.costmodels.features import FEATURES, WORK, feature_matrix
+from edgecost.costmodels.features import FEATURES, WORK, feature_matrix, work_matrix
 from edgecost.costmodels.kernel_work import kind_of, work_of
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.kernels.graph import Kernel, kernels
@@ -35,7 +35,7 @@ def test_every_kernel_of_a_random_network_has_finite_features_and_a_kind(name: s
     assert matrix.shape == (len(graph), len(FEATURES))
     assert np.isfinite(matrix).all()
     assert None not in [kind_of(kernel) for kernel in graph]
-    work = np.array([work_of(kernel).terms() for kernel in graph])
+    work = work_matrix(graph)
     assert work.shape == (len(graph), len(WORK))
     assert (work >= 0).all()
     assert (work[:, 1:].sum(axis=1) > 0).all()

@@ -136,7 +136,7 @@ def test_a_predictor_of_another_metric_is_refused(made, tmp_path) -> None:
     report, _ = made
     save_predictor(report.predictor, tmp_path, {"metric": "energy"})
     load_predictor(tmp_path)
-    with pytest.raises(ArtefactError, match="predicts energy, not latency"):
+    with pytest.raises(ArtefactError, match="predicts energy in mJ, not latency in ms"):
         load_predictor(tmp_path, metric="latency")
 
 

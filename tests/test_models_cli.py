@@ -151,4 +151,4 @@ def test_predict_refuses_a_predictor_of_another_metric(mine, capsys, tmp_path) -
     strip_environment(mine, metric="energy")
     (tmp_path / "model.onnx").touch()
     assert main(["predict", str(tmp_path / "model.onnx")]) == 8
-    assert "predicts energy, not latency" in capsys.readouterr().err
+    assert "predicts energy in mJ, not latency in ms" in capsys.readouterr().err
