@@ -52,7 +52,8 @@ def measure(store: Store, setting: LocalSetting, count: int) -> None:
 def by_family(shapes: Sequence[MemoryShape], measured: Floats, kin: Sequence[str], overhead: int) -> dict[str, Floats]:
     """Of each network, what is said of it by those who have not seen its family, in bytes."""
     total = np.array([shape.live.total_bytes for shape in shapes], dtype=np.float64)
-    found = {name: np.full(len(shapes), np.nan) for name in ("edgecost", "analytic estimate, one factor")}
+    names = ("edgecost", "its physics without trees", "analytic estimate, one factor")
+    found = {name: np.full(len(shapes), np.nan) for name in names}
     for one in dict.fromkeys(kin):
         inside = np.array([other != one for other in kin])
         if inside.sum() < NETWORKS_MIN:
@@ -61,6 +62,7 @@ def by_family(shapes: Sequence[MemoryShape], measured: Floats, kin: Sequence[str
         strangers = [shape for shape, other in zip(shapes, inside, strict=True) if not other]
         predictor = PeakMemoryPredictor().fit(known, measured[inside], overhead)
         found["edgecost"][~inside] = [price.peak_bytes for price in predictor.price(strangers)]
+        found["its physics without trees"][~inside] = [1e6 * predictor.costs_ @ shape.terms() for shape in strangers]
         factor = np.median((measured[inside] - overhead) / total[inside])
         found["analytic estimate, one factor"][~inside] = overhead + factor * total[~inside]
     return found
