@@ -293,7 +293,8 @@ def _print_memory(result: ModelProfile) -> None:
     click.echo(f" {megabytes(one.loading_bytes)} at the peak of loading")
     click.echo(f"          above a process of {megabytes(one.baseline_bytes)} that has loaded nothing;", nl=False)
     click.echo(f" {megabytes(one.overhead_bytes)} of it for any first model,", nl=False)
-    click.echo(f" {megabytes(constant_bytes(result.paths[0].workload))} of weights\n")
+    click.echo(f" {megabytes(constant_bytes(result.paths[0].workload))} of weights;")
+    click.echo(f"          loading leaves {megabytes(one.kept_bytes)} more until the allocator is told to trim\n")
 
 
 def _print_pipeline(pipeline: tuple[PipelineRow, ...]) -> None:

@@ -106,11 +106,11 @@ def fit_composition(sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats) -
         return Composition(float(np.median(measured_ms / sums_ms)), networks=count)
     used = 1 if count < ALL_TERMS_MIN else 2
     terms = np.concatenate([sums_ms[:, None], moved_bytes[:, :used] / _MEGABYTE], axis=1)
-    scale, weights, activations = [*_robust(terms / measured_ms[:, None]).tolist(), 0.0][:3]
+    scale, weights, activations = [*robust_costs(terms / measured_ms[:, None]).tolist(), 0.0][:3]
     return Composition(scale, (weights, activations), count)
 
 
-def _robust(terms: Floats) -> Floats:
+def robust_costs(terms: Floats) -> Floats:
     """Costs ≥ 0 whose sums come closest to 1; rows far off count for less (Huber, Robust Statistics, 1981, §7.8)."""
     from scipy.optimize import nnls  # half a second, which pricing goes without
 

@@ -1,9 +1,10 @@
-"""The peak memory predictor: what the runtime takes empty, and the least a graph can run in times what is made of it.
+"""The peak memory predictor: physics of the whole graph, and trees on the ratio of what was measured to it.
 
-    peak = overhead + (weights + live activations) × exp(trees)
+    peak = (runtime + a × weights + b × live activations + c × kernels) × exp(trees)
 
 Memory does not add up, so nothing is summed over kernels: the analytic estimate of the whole graph (``live_bytes``)
-carries the size, and LightGBM learns on the logarithm of the ratio what an allocator keeps and a runtime copies.
+carries the size. A runtime holds more than that: its plan of the activations beside those of the first run, a packed
+copy of some weights, a description of each kernel. Those are the costs; LightGBM learns what they leave.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from ..profiler.errors import ArtefactError, UsageError
 from ..profiler.kernels.graph import Optimised
 from ..profiler.records import Json
+from .composition import robust_costs
 from .conformal import conformal_radius
 from .files import write_atomically
 from .live_bytes import LiveBytes, live_bytes, tensor_bytes
@@ -33,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FORMAT = "edgecost-memory-predictor"
-#: 1: first. A change of ``FEATURES`` or of what a field means raises it.
+#: 1: first. A change of ``FEATURES``, ``TERMS`` or of what a field means raises it.
 SCHEMA_VERSION = 1
 _REMEDY = "train it again: edgecost train --metric memory"
 #: In the order of the columns; bytes and counts as logarithms, shares of the analytic estimate as they are.
@@ -41,6 +43,10 @@ FEATURES = (
     *("total", "activations", "activation_share", "convolution_share", "product_share", "other_weight_share"),
     *("largest_weight", "largest_weight_share", "kernels", "constants", "written", "bytes_per_constant"),
 )
+#: What has a cost: the runtime itself, then millions of bytes, and kernels in hundreds.
+TERMS = ("runtime", "weights", "activations", "kernels")
+#: Folds by which the physics under the trees' residuals is that of networks it was not fitted on.
+_INNER_FOLDS = 5
 #: Fewest networks from which a predictor is trained.
 NETWORKS_MIN = 10
 _PRODUCTS = frozenset({"MatMul", "Gemm", "FusedMatMul", "FusedGemm", "TransposeMatMul", "Attention", "QAttention"})
@@ -61,10 +67,15 @@ _TREES = {
 
 @dataclass(frozen=True)
 class MemoryShape:
-    """What a graph tells of its memory: the analytic estimate, and the features of the trees, shape (FEATURES,)."""
+    """What a graph tells of its memory: the analytic estimate, its kernels, and the trees' features in their order."""
 
     live: LiveBytes
+    kernels: int
     features: tuple[float, ...]
+
+    def terms(self) -> list[float]:
+        """In the order of ``TERMS``."""
+        return [1.0, self.live.weight_bytes / 1e6, self.live.activation_bytes / 1e6, self.kernels / 100]
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ def memory_shape(optimised: Optimised) -> MemoryShape:
         math.log(live.written_bytes + 1),
         math.log(total / constants),
     )
-    return MemoryShape(live, features)
+    return MemoryShape(live, len(optimised.nodes), features)
 
 
 def _family(operator: str) -> str:
@@ -125,11 +136,12 @@ class PeakMemoryPredictor:
         folds: folds of the cross-validation that calibrates the intervals.
         random_state: seed of folds and of LightGBM; equal seeds give equal models.
 
-    Attributes set by ``fit``: ``booster_``, ``overhead_bytes_``, ``ranges_`` (lowest and highest of each feature, shape
-    (2, FEATURES)), ``scores_`` (absolute log errors on held-out networks), ``held_out_bytes_`` and ``fold_``.
+    Attributes set by ``fit``: ``costs_`` (megabytes of each term), ``booster_``, ``overhead_bytes_``, ``ranges_``
+    (lowest and highest of each feature, shape (2, FEATURES)), ``scores_`` (absolute log errors on held-out networks),
+    ``held_out_bytes_`` and ``fold_``.
     """
 
-    def __init__(self, *, rounds: int = 300, folds: int = 10, random_state: int = 0) -> None:
+    def __init__(self, *, rounds: int = 150, folds: int = 10, random_state: int = 0) -> None:
         self.rounds = rounds
         self.folds = folds
         self.random_state = random_state
@@ -154,18 +166,15 @@ class PeakMemoryPredictor:
                 f"the peak memory of {len(shapes)} networks is too few to train on; {NETWORKS_MIN} is the least",
                 remedy="measure more: edgecost campaign memory --reference --space NAME",
             )
-        features, total = _matrix(shapes), _totals(shapes)
-        order = np.random.default_rng(self.random_state).permutation(len(shapes))
-        self.fold_: Ints = np.empty(len(shapes), dtype=np.int64)
-        self.fold_[order] = np.arange(len(shapes)) % self.folds
-        target = np.log((measured - overhead_bytes) / total)
+        features, terms = _matrix(shapes), _terms(shapes)
+        self.fold_: Ints = _folds(len(shapes), self.folds, self.random_state)
         self.held_out_bytes_: Floats = np.empty(len(shapes))
         for number in range(self.folds):
             inside, outside = self.fold_ != number, self.fold_ == number
-            ratio = np.asarray(self._boost(features[inside], target[inside]).predict(features[outside], num_threads=1))
-            self.held_out_bytes_[outside] = overhead_bytes + total[outside] * np.exp(ratio)
+            costs, booster = self._fit_model(features[inside], terms[inside], measured[inside])
+            self.held_out_bytes_[outside] = _peaks(costs, booster, features[outside], terms[outside])
         self.scores_: Floats = np.sort(np.abs(np.log(self.held_out_bytes_ / measured)))
-        self.booster_ = self._boost(features, target)
+        self.costs_, self.booster_ = self._fit_model(features, terms, measured)
         self.ranges_: Floats = np.array([features.min(axis=0), features.max(axis=0)])
         self.overhead_bytes_ = overhead_bytes
         return self
@@ -185,8 +194,7 @@ class PeakMemoryPredictor:
             return []
         radius = conformal_radius(self.scores_, alpha)
         features = _matrix(shapes)
-        ratio = np.asarray(self.booster_.predict(features, num_threads=1), dtype=np.float64)
-        peaks = self.overhead_bytes_ + _totals(shapes) * np.exp(ratio)
+        peaks = _peaks(self.costs_, self.booster_, features, _terms(shapes))
         known = np.all((features >= self.ranges_[0]) & (features <= self.ranges_[1]), axis=1)
         bounded = math.isfinite(radius)
         return [
@@ -201,9 +209,16 @@ class PeakMemoryPredictor:
             for shape, peak, inside in zip(shapes, peaks.tolist(), known.tolist(), strict=True)
         ]
 
-    def _boost(self, features: Floats, target: Floats) -> lgb.Booster:
-        rows = lgb.Dataset(features, label=target, feature_name=list(FEATURES))
-        return lgb.train({**_TREES, "seed": self.random_state}, rows, num_boost_round=self.rounds)
+    def _fit_model(self, features: Floats, terms: Floats, measured: Floats) -> tuple[Floats, lgb.Booster]:
+        """Costs of the terms in megabytes, and trees on the ratio to costs that had not seen the network."""
+        fold = _folds(len(measured), _INNER_FOLDS, self.random_state)
+        honest = np.empty(len(measured))
+        for number in range(_INNER_FOLDS):
+            costs = _costs(terms[fold != number], measured[fold != number])
+            honest[fold == number] = _physics(costs, terms[fold == number])
+        rows = lgb.Dataset(features, label=np.log(measured / honest), feature_name=list(FEATURES))
+        trees = lgb.train({**_TREES, "seed": self.random_state}, rows, num_boost_round=self.rounds)
+        return _costs(terms, measured), trees
 
     def save(self, folder: Path, provenance: Mapping[str, Json]) -> None:
         """Write LightGBM's own text and a JSON that holds the rest, last: a broken write is never taken for a model.
@@ -218,6 +233,7 @@ class PeakMemoryPredictor:
             "features": list(FEATURES),
             "parameters": {"rounds": self.rounds, "folds": self.folds, "random_state": self.random_state},
             "overhead_bytes": self.overhead_bytes_,
+            "megabytes_by_term": dict(zip(TERMS, self.costs_.tolist(), strict=True)),
             "ranges": self.ranges_.tolist(),
             "held_out_log_errors": self.scores_.tolist(),
             "booster_sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -242,11 +258,19 @@ class PeakMemoryPredictor:
             raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
         if content["features"] != list(FEATURES):
             raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
-        parameters, overhead, provenance = (content[name] for name in ("parameters", "overhead_bytes", "provenance"))
-        if not isinstance(parameters, dict) or not isinstance(overhead, int) or not isinstance(provenance, dict):
+        parameters, overhead, costs = (content[name] for name in ("parameters", "overhead_bytes", "megabytes_by_term"))
+        provenance = content["provenance"]
+        if (
+            not isinstance(parameters, dict)
+            or not isinstance(overhead, int)
+            or not isinstance(costs, dict)
+            or list(costs) != list(TERMS)
+            or not isinstance(provenance, dict)
+        ):
             raise ArtefactError(f"{path} lacks what a predictor consists of", remedy=_REMEDY)
         found = cls(**{name: value for name, value in parameters.items() if isinstance(value, int)})
         found.overhead_bytes_ = overhead
+        found.costs_ = np.array(list(costs.values()), dtype=np.float64)
         found.ranges_ = np.array(content["ranges"], dtype=np.float64)
         found.scores_ = np.array(content["held_out_log_errors"], dtype=np.float64)
         found.booster_ = lgb.Booster(model_str=text)
@@ -257,5 +281,27 @@ def _matrix(shapes: Sequence[MemoryShape]) -> Floats:
     return np.array([shape.features for shape in shapes], dtype=np.float64).reshape(len(shapes), len(FEATURES))
 
 
-def _totals(shapes: Sequence[MemoryShape]) -> Floats:
-    return np.array([max(1, shape.live.total_bytes) for shape in shapes], dtype=np.float64)
+def _terms(shapes: Sequence[MemoryShape]) -> Floats:
+    return np.array([shape.terms() for shape in shapes], dtype=np.float64).reshape(len(shapes), len(TERMS))
+
+
+def _folds(count: int, folds: int, seed: int) -> Ints:
+    fold = np.empty(count, dtype=np.int64)
+    fold[np.random.default_rng(seed).permutation(count)] = np.arange(count) % folds
+    return fold
+
+
+def _costs(terms: Floats, measured: Floats) -> Floats:
+    """Non-negative least squares of the relative error, in which single networks far off count for less."""
+    return robust_costs(terms / (measured / 1e6)[:, None])
+
+
+def _physics(costs: Floats, terms: Floats) -> Floats:
+    """Bytes; at least one: where all costs vanish there is still a logarithm."""
+    peaks: Floats = np.maximum(terms @ costs * 1e6, 1.0)
+    return peaks
+
+
+def _peaks(costs: Floats, trees: lgb.Booster, features: Floats, terms: Floats) -> Floats:
+    ratio = np.asarray(trees.predict(features, num_threads=1), dtype=np.float64)
+    return _physics(costs, terms) * np.exp(ratio)

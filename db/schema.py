@@ -217,6 +217,7 @@ measurement_memory = Table(
     Column("lo_bytes", BigInteger),
     Column("hi_bytes", BigInteger),
     Column("loading_bytes", BigInteger),
+    Column("kept_bytes", BigInteger),
     Column("baseline_bytes", BigInteger),
     Column("overhead_bytes", BigInteger),
     Column("device_bytes", BigInteger),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import statistics
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
 from .bench import Bench
@@ -30,12 +30,29 @@ from .workload import Workload
 #: Peak of the resident set (VmHWM) above a process that has opened its runtime and no graph yet.
 METHOD = "vmhwm-1"
 PURPOSE = "memory"
-#: Fresh processes; where the heap begins is random, and with it what the allocator keeps.
+#: Fresh processes; where the heap begins is random.
 REPETITIONS = 3
 #: The runtime plans its memory in the first run and lives by the plan from the second on.
 RUNS = 3
 #: Linux counts pages in batches of 32 for each processor before they show.
 RESOLUTION_BYTES = 32 * 4096 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class _Repetition:
+    """One process, in bytes; all but the baseline above it, ``running_bytes`` after each run."""
+
+    baseline_bytes: int
+    loading_bytes: int
+    kept_bytes: int
+    running_bytes: tuple[int, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(self.running_bytes)
+
+    def document(self) -> dict[str, Json]:
+        return {**asdict(self), "running_bytes": list(self.running_bytes)}
 
 
 class _Ended(Exception):
@@ -96,33 +113,27 @@ class _Attempt:
     def _peak(self, workload: Workload) -> tuple[PeakMemory, dict[str, Json]]:
         if self.overhead_bytes is None:
             empty = next(iter(overhead_probes().values()))
-            self.overhead_bytes = int(statistics.median(max(r) - b for b, _, r in self._repeat(empty)))
+            self.overhead_bytes = _median([one.peak_bytes for one in self._repeat(empty)])
         found = self._repeat(workload)
-        peaks = [max(running) - baseline for baseline, _, running in found]
-        conditions: dict[str, Json] = {
-            "memory": [{"baseline_bytes": b, "loading_bytes": one, "running_bytes": list(r)} for b, one, r in found]
-        }
-        baseline = int(statistics.median(baseline for baseline, _, _ in found))
-        peak = int(statistics.median(peaks))
-        if peak - self.overhead_bytes < RESOLUTION_BYTES:
-            told = f"less than {RESOLUTION_BYTES / 1e6:.2f} MB above an empty graph"
-            return PeakMemory(Reading.BELOW_RESOLUTION, METHOD, told, baseline_bytes=baseline,
-                              overhead_bytes=self.overhead_bytes, repetitions=len(found)), conditions  # fmt: skip
-        memory = PeakMemory(
-            Reading.OK,
+        conditions: dict[str, Json] = {"memory": [one.document() for one in found]}
+        peaks = [one.peak_bytes for one in found]
+        common = PeakMemory(
+            Reading.BELOW_RESOLUTION,
             METHOD,
-            peak_bytes=peak,
-            lo_bytes=min(peaks),
-            hi_bytes=max(peaks),
-            loading_bytes=int(statistics.median(loading - baseline for baseline, loading, _ in found)),
-            baseline_bytes=baseline,
+            f"less than {RESOLUTION_BYTES / 1e6:.2f} MB above an empty graph",
+            loading_bytes=_median([one.loading_bytes for one in found]),
+            kept_bytes=_median([one.kept_bytes for one in found]),
+            baseline_bytes=_median([one.baseline_bytes for one in found]),
             overhead_bytes=self.overhead_bytes,
             repetitions=len(found),
         )
-        return memory, conditions
+        peak = _median(peaks)
+        if peak - self.overhead_bytes < RESOLUTION_BYTES:
+            return common, conditions
+        lo, hi = min(peaks), max(peaks)
+        return replace(common, status=Reading.OK, message="", peak_bytes=peak, lo_bytes=lo, hi_bytes=hi), conditions
 
-    def _repeat(self, workload: Workload) -> list[tuple[int, int, list[int]]]:
-        """Baseline, highest while loading and highest after each run, in bytes, of each repetition."""
+    def _repeat(self, workload: Workload) -> list[_Repetition]:
         try:
             request = self.bench.loader.request("memory", workload, self.settings.seed)
         except LoadRefused as refusal:
@@ -130,7 +141,7 @@ class _Attempt:
         request = {**request, "verb": "memory", "runs": RUNS}
         return [self._one(request, is_last=n == self.repetitions - 1) for n in range(self.repetitions)]
 
-    def _one(self, request: Answer, *, is_last: bool) -> tuple[int, int, list[int]]:
+    def _one(self, request: Answer, *, is_last: bool) -> _Repetition:
         try:
             with RunnerClient(
                 self.bench.supply,
@@ -156,13 +167,19 @@ def unsupported(profile: RuntimeProfile) -> PeakMemory | None:
     return None
 
 
-def _read(answer: Answer) -> tuple[int, int, list[int]]:
+def _read(answer: Answer) -> _Repetition:
     if answer["event"] == "failed":
         raise _Ended(Status(answer["outcome"]), str(answer["message"]))
     if "unsupported" in answer:
         told = f"this system does not tell the peak of a process: {answer['unsupported']}"
         raise _Ended(Status.OK, "", PeakMemory(Reading.UNSUPPORTED, METHOD, told))
-    baseline, loading, running = (answer[name] for name in ("baseline_bytes", "loading_bytes", "running_bytes"))
-    if not isinstance(baseline, int) or not isinstance(loading, int) or not isinstance(running, list):
+    numbers = [answer[name] for name in ("baseline_bytes", "loading_bytes", "kept_bytes")]
+    running = answer["running_bytes"]
+    if not isinstance(running, list) or not all(isinstance(number, int) for number in (*numbers, *running)):
         raise TypeError(f"the runner sent {answer!r} where a peak memory belongs")
-    return baseline, loading, [int(str(value)) for value in running]
+    baseline, loading, kept = (int(str(number)) for number in numbers)
+    return _Repetition(baseline, loading - baseline, max(0, kept), tuple(int(str(one)) - baseline for one in running))
+
+
+def _median(values: Sequence[int]) -> int:
+    return int(statistics.median(values))

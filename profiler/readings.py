@@ -95,9 +95,12 @@ class PeakMemory:
     Attributes:
         method: how it was measured, with a version: numbers of two methods are two quantities.
         message: why there is no number.
-        peak_bytes: while it runs, weights included; median over the repetitions, each in a fresh process.
+        peak_bytes: while it runs, weights included, what was freed in loading given back; median over the repetitions,
+            each in a fresh process.
         lo_bytes, hi_bytes: smallest and largest repetition.
         loading_bytes: while it is loaded; median. It is gone when the workload runs, and may be the larger one.
+        kept_bytes: freed in loading and still held until the allocator is told to give it back; median. Chance decides
+            how much it is; an application that does not tell it holds so much more than ``peak_bytes``.
         baseline_bytes: the process before the workload; median.
         overhead_bytes: peak of an empty graph, measured in the same way: what the runtime takes for the first graph of
             a process, whichever it is. It is part of the peaks.
@@ -114,6 +117,7 @@ class PeakMemory:
     lo_bytes: int | None = None
     hi_bytes: int | None = None
     loading_bytes: int | None = None
+    kept_bytes: int | None = None
     baseline_bytes: int | None = None
     overhead_bytes: int | None = None
     device_bytes: int | None = None

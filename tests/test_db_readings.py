@@ -42,6 +42,7 @@ MEMORY = PeakMemory(
     lo_bytes=4_999_000_000,
     hi_bytes=5_001_000_000,
     loading_bytes=9_000_000_000,
+    kept_bytes=1_000_000,
     baseline_bytes=46_000_000,
     overhead_bytes=19_000_000,
     device_bytes=None,
@@ -91,13 +92,18 @@ def test_each_quantity_stands_without_the_others(furnished: Store) -> None:
     assert ids(furnished, None) == ["energy", "latency", "memory"]
 
 
-@pytest.mark.parametrize("reading", WITHOUT)
-def test_why_there_is_no_number_is_kept_and_is_no_number(furnished: Store, reading: Reading) -> None:
-    kept = measured(
-        energy=Energy(reading, message="why", idle_mw=1500.0), peak_memory=PeakMemory(reading, "vmhwm-1", "why")
-    )
-    furnished.record(kept)
-    assert furnished.measurements(with_visits=True) == [kept]
+def test_why_there_is_no_number_is_kept_and_is_no_number(furnished: Store) -> None:
+    kept = [
+        measured(
+            f"m{place}",
+            energy=Energy(reading, message="why", idle_mw=1500.0),
+            peak_memory=PeakMemory(reading, "vmhwm-1", "why"),
+        )
+        for place, reading in enumerate(WITHOUT)
+    ]
+    for measurement in kept:
+        furnished.record(measurement)
+    assert furnished.measurements(with_visits=True) == kept
     assert (ids(furnished, Quantity.ENERGY), ids(furnished, Quantity.MEMORY)) == ([], [])
 
 
@@ -139,23 +145,25 @@ def test_the_database_itself_refuses_to_change_a_reading(furnished: Store, table
     assert furnished.measurements(with_visits=True) == [kept]
 
 
-@pytest.mark.parametrize(
-    ("table", "columns", "values"),
-    [
-        ("measurement_energy", "rail, scope, gross_median_mj", "'', 'soc', NULL"),
-        ("measurement_energy", "rail, scope, gross_median_mj", "'', 'soc', 1.0"),
-        ("measurement_energy", "rail, scope, gross_median_mj, gross_lo_mj, gross_hi_mj", "'', 'soc', -1.0, -2.0, 1.0"),
-        ("measurement_energy", "rail, scope, gross_median_mj, gross_lo_mj, gross_hi_mj", "'', 'soc', 3.0, 1.0, 2.0"),
-        ("measurement_memory", "method, peak_bytes", "'vmhwm-1', NULL"),
-        ("measurement_memory", "method, peak_bytes, lo_bytes, hi_bytes", "'vmhwm-1', 0, 0, 0"),
-        ("measurement_memory", "method, peak_bytes, lo_bytes, hi_bytes", "'vmhwm-1', 5, 6, 7"),
-    ],
+#: Table, columns and values of rows that say ``ok`` and carry no number.
+NO_NUMBERS = (
+    ("measurement_energy", "rail, scope, gross_median_mj", "'', 'soc', NULL"),
+    ("measurement_energy", "rail, scope, gross_median_mj", "'', 'soc', 1.0"),
+    ("measurement_energy", "rail, scope, gross_median_mj, gross_lo_mj, gross_hi_mj", "'', 'soc', -1.0, -2.0, 1.0"),
+    ("measurement_energy", "rail, scope, gross_median_mj, gross_lo_mj, gross_hi_mj", "'', 'soc', 3.0, 1.0, 2.0"),
+    ("measurement_memory", "method, peak_bytes", "'vmhwm-1', NULL"),
+    ("measurement_memory", "method, peak_bytes, lo_bytes, hi_bytes", "'vmhwm-1', 0, 0, 0"),
+    ("measurement_memory", "method, peak_bytes, lo_bytes, hi_bytes", "'vmhwm-1', 5, 6, 7"),
 )
-def test_the_database_takes_no_number_that_is_none(furnished: Store, table: str, columns: str, values: str) -> None:
+
+
+def test_the_database_takes_no_number_that_is_none(furnished: Store) -> None:
     furnished.record(measured())
-    row = f"INSERT INTO {table} (measurement_id, status, message, {columns}) VALUES ('m1', 'ok', '', {values})"
-    with pytest.raises(StoreError, match="refuses the row"), furnished._database.write() as connection:
-        connection.execute(text(row))
+    for table, columns, values in NO_NUMBERS:
+        row = f"INSERT INTO {table} (measurement_id, status, message, {columns}) VALUES ('m1', 'ok', '', {values})"
+        with pytest.raises(StoreError, match="refuses the row"), furnished._database.write() as connection:
+            connection.execute(text(row))
+    assert furnished.measurements(with_visits=True) == [measured()]
 
 
 def test_parts_of_a_device_may_stand_beside_the_whole_and_are_not_taken_for_it(furnished: Store) -> None:

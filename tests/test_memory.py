@@ -15,6 +15,7 @@ from edgecost.cli.main import main
 from edgecost.costmodels.live_bytes import constant_bytes, live_bytes
 from edgecost.db import Store
 from edgecost.profiler.bench import Bench
+from edgecost.profiler.graphs.networks import reference_network
 from edgecost.profiler.kernels.graph import optimise
 from edgecost.profiler.memory import METHOD, measure_memory
 from edgecost.profiler.protocol import Settings
@@ -77,6 +78,20 @@ def test_what_a_graph_holds_is_what_is_measured_loading_and_running_apart() -> N
     assert third.hi_bytes is not None
     assert third.lo_bytes is not None
     assert third.hi_bytes - third.lo_bytes < SLACK
+
+
+def test_the_peak_hangs_on_the_graph_and_not_on_where_the_heap_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = reference_network("mobilenet_v2").workload()
+    found = []
+    for padding in (0, 5000):
+        # The interpreter copies its environment onto the heap, and what follows lies elsewhere.
+        for place in range(7):
+            monkeypatch.setenv(f"EDGECOST_TEST_PADDING_{place}", "x" * (padding // 7))
+        found += [made.peak_memory for made in measured(workload, repetitions=1)]
+    peaks = [one.peak_bytes for one in found if one is not None and one.peak_bytes is not None]
+    assert peaks == pytest.approx([peaks[0]] * 2, rel=0.03)
+    # What loading leaves behind is told, and is no part of it.
+    assert all(one is not None and (one.kept_bytes or 0) > 5 * MB for one in found)
 
 
 def test_what_cannot_be_told_or_run_is_a_result_and_no_number() -> None:

@@ -32,7 +32,9 @@ def shapes(count: int, seed: int) -> list[MemoryShape]:
         values = dict.fromkeys(FEATURES, 0.0)
         values |= {"total": np.log(total), "activations": np.log(activations), "activation_share": activations / total}
         values |= {"convolution_share": float(chance.uniform())}
-        made.append(MemoryShape(LiveBytes(weights, weights, activations, activations, True), tuple(values.values())))
+        made.append(
+            MemoryShape(LiveBytes(weights, weights, activations, activations, True), 50, tuple(values.values()))
+        )
     return made
 
 

@@ -36,7 +36,7 @@ FAST = ("--preset", "quick", "--ci", "90%", "--max-time", "20s")
 KEYS = {
     "model", "graph_hash", "device", "profile", "profile_hash", "status", "message", "latency", "call_overhead_ms",
     "rejected_visits", "conditions", "drift", "is_emulated", "expected_ms", "paths", "kernels", "pipeline",
-    "schema_version",
+    "memory", "schema_version",
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_every_option_at_once_gives_one_document_with_every_part(tmp_path: Path,
     code, out, _ = run(
         capsys, "profile", model, "--shape", "x=1,3,8,8", "--runtime", "ort-basic", "--threads", "1", *FAST,
         "--precision", "fp32", "--pipeline", "--before", step, "--after", step, "--frame", "12x10", "--no-keep",
-        "--json",
+        "--memory", "--json",
     )  # fmt: skip
     assert code in (0, 3)
     document = json.loads(out)
@@ -104,19 +104,24 @@ def test_every_option_at_once_gives_one_document_with_every_part(tmp_path: Path,
     steps = [row["step"] for row in document["pipeline"]]
     assert {"before: step", "inference: net", "after: step", "copy in", "create session, cold"} <= set(steps)
     assert [path["probability"] for path in document["paths"]] == [1.0]
+    memory = document["memory"]
+    assert (memory["outcome"], memory["status"], memory["repetitions"]) == ("ok", "ok", 3)
+    # A few kilobytes of weights; the rest is the code of its kernels.
+    assert memory["overhead_bytes"] < memory["peak_bytes"] < memory["overhead_bytes"] + 10_000_000
 
 
 def test_the_table_shows_the_latency_the_kernels_and_the_nodes_and_the_row_is_kept(
     tmp_path: Path, database: Path, capsys: Captured
 ) -> None:
-    code, out, _ = run(capsys, "profile", save(tmp_path / "net.onnx"), *FAST, "--frame", "12x10")
+    code, out, _ = run(capsys, "profile", save(tmp_path / "net.onnx"), *FAST, "--frame", "12x10", "--memory")
+    assert "at the peak of a run" in out
     assert code in (0, 3)
     for words in ("median", "p99", "visits rejected", "Kernels by share of the time", "classifier", "Gemm"):
         assert words in out
     for words in ("Around the inference", "before: frame 12x10 to tensor", "after: best 5 of 10"):
         assert words in out
     with Store(database) as store:
-        assert {m.purpose for m in store.measurements(usable_only=False)} == {"profile"}
+        assert {m.purpose for m in store.measurements(usable_only=False)} == {"profile", "memory"}
 
 
 def test_control_flow_needs_its_options_and_shows_every_way(tmp_path: Path, capsys: Captured) -> None:

@@ -16,7 +16,10 @@ depends_on = None
 IMMUTABLE = {"measurement_energy": ("measurement_id", "rail"), "measurement_memory": ("measurement_id",)}
 INTERVALS = ("gross", "net")
 POWERS = ("idle_mw", "idle_deviation_mw", "active_mw", "overhead_mj", "window_ms")
-SIZES = ("peak_bytes", "lo_bytes", "hi_bytes", "loading_bytes", "baseline_bytes", "overhead_bytes", "device_bytes")
+SIZES = (
+    *("peak_bytes", "lo_bytes", "hi_bytes", "loading_bytes", "kept_bytes"),
+    *("baseline_bytes", "overhead_bytes", "device_bytes"),
+)
 
 
 def upgrade() -> None:
