@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ def kernel_row(count: int, seed: int) -> dict[str, float]:
     guess, truth = np.array([price.total_ms for price in predictor.price(asked)]), law_ms(fresh)
     bounds = predictor.predict_interval(asked)
     measured = measured_ms(fresh, seed + 2)
+    print(f"{count:,} kernels: fit {wall_s:.1f} s", file=sys.stderr, flush=True)
     return {
         "rows": count,
         "fit_wall_s": wall_s,
@@ -105,7 +107,7 @@ def few_shot_fits(folder: Path) -> dict[str, float]:
     task = next(task for task in TASKS if task.space == CELLS and task.protocol == "help")
     space = load_space(folder, CELLS)
     beliefs = prepare(Sources().fleet(task, space))
-    latency = space.of(task.targets[0])
+    latency = space.of(next(target for target in task.targets if target in space.devices))
     found = {}
     for samples in (5, 10, 20):
         rows = np.random.default_rng(0).choice(np.flatnonzero(~space.encoding.degenerate), samples, replace=False)
