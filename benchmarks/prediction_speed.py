@@ -1,7 +1,10 @@
 """Training time and prediction throughput against rows: kernels of a synthetic law, networks of kernels, architectures.
 
-Run it:  python benchmarks/prediction_speed.py                           (100 to 1,000,000 kernels; some two minutes)
+Run it:  OPENBLAS_NUM_THREADS=1 python benchmarks/prediction_speed.py      (100 to 1,000,000 kernels; some minutes)
          python benchmarks/prediction_speed.py --rows 100,1000 --data ""  (seconds)
+
+On small matrices the threads of the linear algebra wait for each other, on a busy machine several times as long as one
+thread takes.
 
 Nothing here is about accuracy on a device: the kernels and the law are made up (``synthetic_kernels.py``), and their
 errors are printed to show that leaving rows out of a large store costs none. ``--data`` names the folder of published
