@@ -1,7 +1,10 @@
 """Training time and prediction throughput against rows: kernels of a synthetic law, networks of kernels, architectures.
 
-Run it:  python benchmarks/prediction_speed.py                           (100 to 1,000,000 kernels; some two minutes)
+Run it:  OPENBLAS_NUM_THREADS=1 python benchmarks/prediction_speed.py      (100 to 1,000,000 kernels; some minutes)
          python benchmarks/prediction_speed.py --rows 100,1000 --data ""  (seconds)
+
+On small matrices the threads of the linear algebra wait for each other, on a busy machine several times as long as one
+thread takes.
 
 Nothing here is about accuracy on a device: the kernels and the law are made up (``synthetic_kernels.py``), and their
 errors are printed to show that leaving rows out of a large store costs none. ``--data`` names the folder of published
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +67,7 @@ def kernel_row(count: int, seed: int) -> dict[str, float]:
     guess, truth = np.array([price.total_ms for price in predictor.price(asked)]), law_ms(fresh)
     bounds = predictor.predict_interval(asked)
     measured = measured_ms(fresh, seed + 2)
+    print(f"{count:,} kernels: fit {wall_s:.1f} s", file=sys.stderr, flush=True)
     return {
         "rows": count,
         "fit_wall_s": wall_s,
@@ -105,7 +110,7 @@ def few_shot_fits(folder: Path) -> dict[str, float]:
     task = next(task for task in TASKS if task.space == CELLS and task.protocol == "help")
     space = load_space(folder, CELLS)
     beliefs = prepare(Sources().fleet(task, space))
-    latency = space.of(task.targets[0])
+    latency = space.of(next(target for target in task.targets if target in space.devices))
     found = {}
     for samples in (5, 10, 20):
         rows = np.random.default_rng(0).choice(np.flatnonzero(~space.encoding.degenerate), samples, replace=False)
