@@ -1,0 +1,249 @@
+"""The table of a space in the making: what is known of it, how wrong it is expected to be, what to measure next.
+
+Everything follows from the measurements and the seed: the same store gives the same answer, whoever filled it and in
+however many sittings. Nothing here measures; ``adaptive`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..profiler.kernels.graph import Kernel, kernels
+from ..profiler.records import RuntimeProfile
+from ..profiler.workload import Workload
+from .dataset import Sample
+from .error_model import ErrorSizes, choose, condition, prior_covariance, rough_ms
+from .kernel_work import kind_of
+from .lut_error import PROCESS_SIGMA, Evidence, LutError, estimate_error, noise_variance, process_sigma
+from .predictor import GRAPHS_MIN, LatencyPredictor
+from .space import Space
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Architectures that stand for the space: the 90th percentile of their errors is known within 2 points of rank.
+ARCHITECTURES = 500
+#: Cells whose predictions are judged after they were measured: as many as are measured together at the least.
+NEWEST = 8
+#: Other graphs of the store that the model of errors takes into account, newest first: a matrix of more costs seconds.
+_RELATED_MAX = 1500
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cell to measure next, and why."""
+
+    place: int
+    key: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What measurements make of a table. Arrays have one entry per distinct cell.
+
+    Attributes:
+        latency_ms: measured, else predicted; NaN where neither is possible.
+        measured: which cells were.
+        kinds: kinds of kernels of which something was measured.
+        estimate: None while a cell has no price at all.
+        covariance: of the log errors that are left, before scaling, shape (cells, cells).
+        shares: of each cell in each architecture's latency, shape (architectures, cells).
+        noise: variance of the log error that measuring a cell would leave.
+    """
+
+    latency_ms: Floats
+    measured: Bools
+    kinds: frozenset[str]
+    estimate: LutError | None
+    covariance: Floats = field(repr=False)
+    shares: Floats = field(repr=False)
+    noise: float
+
+    @property
+    def unpriced(self) -> list[int]:
+        """Places of the cells that are neither measured nor predictable."""
+        return np.flatnonzero(np.isnan(self.latency_ms)).tolist()
+
+
+class LutSurvey:
+    """The cells of a space, how often its architectures use them, and their kernels under a profile.
+
+    Args:
+        graphs: kernels by graph hash where they are known already; others are asked of the runtime.
+        seed: of the sample of architectures and of the predictor.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        profile: RuntimeProfile,
+        *,
+        graphs: Mapping[str, Sequence[Kernel]] | None = None,
+        sizes: ErrorSizes | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.space, self.seed = space, seed
+        self._profile, self._sizes = profile, sizes or ErrorSizes()
+        self._graphs: dict[str, tuple[Kernel, ...]] = {name: tuple(graph) for name, graph in (graphs or {}).items()}
+        self.workloads: dict[str, Workload] = {}
+        place_of: dict[str, int] = {}
+        keys: list[str] = []
+        place_of_hash: dict[str, int] = {}
+        for cell in space.measurable:
+            workload = space.workload(cell)
+            assert workload is not None, "a measurable cell executes something"
+            if workload.graph_hash not in self.workloads:
+                self.workloads[workload.graph_hash] = workload
+                keys.append(cell.key)
+            place_of[cell.key] = place_of_hash.setdefault(workload.graph_hash, len(place_of_hash))
+        self.keys, self.hashes = tuple(keys), tuple(self.workloads)
+        self.graphs = [self._kernels(workload) for workload in self.workloads.values()]
+        self.uses = _uses(space, place_of, len(keys), seed)
+        self._cell_kinds = [frozenset(filter(None, map(kind_of, graph))) for graph in self.graphs]
+
+    def know(self, samples: Sequence[Sample]) -> Knowledge:
+        """What is known after these measurements of the device and profile, oldest first, of this space and others."""
+        place_of = {graph_hash: place for place, graph_hash in enumerate(self.hashes)}
+        graphs = [self._kernels(sample.workload) for sample in samples]
+        cells = len(self.hashes)
+        predictor = self._fit(graphs, samples) if len(samples) >= GRAPHS_MIN else None
+        others = [place for place, one in enumerate(samples) if one.workload.graph_hash not in place_of][-_RELATED_MAX:]
+        joint = [*self.graphs, *(graphs[place] for place in others)]
+        row_of = dict(zip(others, range(cells, cells + len(others)), strict=True))
+        rows = [place_of.get(one.workload.graph_hash, row_of.get(place)) for place, one in enumerate(samples)]
+        prices, priced_ms = _prices(predictor, joint)
+        sigma = process_sigma(samples)
+        errors = np.array([noise_variance(sample, sigma) for sample in samples])
+        typical = float(np.median(errors)) if len(errors) else PROCESS_SIGMA**2
+        noise = np.full(len(joint), typical)
+        for row, error in zip(rows, errors, strict=True):
+            if row is not None:
+                noise[row] = error
+        before = prior_covariance(joint, prices, self._sizes)
+        latency_ms, measured = priced_ms[:cells], np.zeros(cells, dtype=bool)
+        for row, sample in zip(rows, samples, strict=True):
+            if row is not None and row < cells:
+                latency_ms[row], measured[row] = sample.latency_ms, True
+        known = [row for row in rows if row is not None]
+        covariance = condition(before, known, noise, range(cells))
+        rough = np.array([sum(one) for one in prices[:cells]])
+        shares = self.uses * np.where(np.isnan(latency_ms), rough, latency_ms)
+        shares /= shares.sum(axis=1, keepdims=True)
+        evidence = self._evidence(predictor, graphs, samples, rows, before, noise)
+        estimate = None
+        if not np.isnan(latency_ms).any():
+            open_cells = np.where(measured, 0.0, 1.0)
+            left = covariance * open_cells[:, None] * open_cells[None]
+            estimate = estimate_error(shares, left, np.where(measured, noise[:cells], 0.0), typical, evidence)
+        kinds = frozenset(kind for graph in graphs for kernel in graph if (kind := kind_of(kernel)) is not None)
+        return Knowledge(latency_ms, measured, kinds, estimate, covariance, shares, typical)
+
+    def choose(self, knowledge: Knowledge, count: int, *, without: Collection[int] = ()) -> list[Candidate]:
+        """Up to ``count`` cells to measure next: kinds of kernels nobody has measured first, then the largest gains.
+
+        Args:
+            without: places of cells that cannot be measured.
+        """
+        open_cells = set(np.flatnonzero(~knowledge.measured).tolist()) - set(without)
+        chosen = self._new_kinds(knowledge, sorted(open_cells), count)
+        taken = [candidate.place for candidate in chosen]
+        cells = range(len(self.hashes))
+        noise = np.full(len(self.hashes), knowledge.noise)
+        left = condition(knowledge.covariance, taken, noise, cells)
+        importance = knowledge.shares.T @ knowledge.shares / len(knowledge.shares)
+        for place, gain in choose(left, importance, noise, open_cells - set(taken), count - len(taken)):
+            why = f"takes {gain:.0%} off what is left of the expected squared error"
+            chosen.append(Candidate(place, self.keys[place], why))
+        return chosen
+
+    def _new_kinds(self, knowledge: Knowledge, open_cells: Sequence[int], count: int) -> list[Candidate]:
+        """Without one measured kernel of its kind a cell has no price at all: no other error is larger."""
+        known: set[str] = set(knowledge.kinds)
+        chosen: list[Candidate] = []
+        weight = knowledge.shares.mean(axis=0)
+        left = list(open_cells)
+        while left and len(chosen) < count:
+            place = max(left, key=lambda one: (len(self._cell_kinds[one] - known), weight[one]))
+            new = sorted(self._cell_kinds[place] - known)
+            if not new:
+                break
+            left.remove(place)
+            known.update(new)
+            chosen.append(Candidate(place, self.keys[place], f"first with {', '.join(new)}"))
+        return chosen
+
+    def _kernels(self, workload: Workload) -> tuple[Kernel, ...]:
+        if workload.graph_hash not in self._graphs:
+            self._graphs[workload.graph_hash] = kernels(workload, self._profile)
+        return self._graphs[workload.graph_hash]
+
+    def _fit(
+        self, graphs: Sequence[Sequence[Kernel]], samples: Sequence[Sample], *, folds: int = 5
+    ) -> LatencyPredictor:
+        latency_ms = [sample.latency_ms for sample in samples]
+        return LatencyPredictor(folds=folds, random_state=self.seed).fit(graphs, latency_ms)
+
+    def _evidence(
+        self,
+        predictor: LatencyPredictor | None,
+        graphs: Sequence[Sequence[Kernel]],
+        samples: Sequence[Sample],
+        rows: Sequence[int | None],
+        before: Floats,
+        noise: Floats,
+    ) -> Evidence | None:
+        """Errors on cells that the predicting model had not seen, over what the model of errors expects of them."""
+        if predictor is None:
+            return None
+        ours = [place for place, row in enumerate(rows) if row is not None and row < len(self.hashes)]
+
+        def judged(unseen: Sequence[int], guessed_ms: Sequence[float]) -> list[float]:
+            hidden = set(unseen)
+            seen = [row for place, row in enumerate(rows) if row is not None and place not in hidden]
+            asked = [row for place in unseen if (row := rows[place]) is not None]
+            expected = np.diag(condition(before, seen, noise, asked)) + noise[asked]
+            errors = np.log(np.array(guessed_ms) / [samples[place].latency_ms for place in unseen])
+            return [float(error) for error in errors / np.sqrt(expected) if np.isfinite(error)]
+
+        held_out: list[float] = []
+        for number in np.unique(predictor.fold_):
+            # All graphs of the fold were held out; only the cells of the space are asked about.
+            fold = set(np.flatnonzero(predictor.fold_ == number).tolist())
+            unseen = [place for place in ours if place in fold]
+            if unseen:
+                held_out += judged(unseen, predictor.held_out_ms_[unseen].tolist())
+        newest: list[float] = []
+        last = ours[-NEWEST:]
+        earlier = [place for place in range(len(samples)) if place not in set(last)]
+        if len(earlier) >= GRAPHS_MIN:
+            # Two folds: what they calibrate is not asked for.
+            model = self._fit([graphs[place] for place in earlier], [samples[place] for place in earlier], folds=2)
+            newest = judged(last, _prices(model, [graphs[place] for place in last])[1].tolist())
+        return Evidence(np.array(held_out), np.array(newest))
+
+
+def _prices(predictor: LatencyPredictor | None, graphs: Sequence[Sequence[Kernel]]) -> tuple[list[list[float]], Floats]:
+    """Price of each kernel, a rough one where there is none, and of each graph, NaN where a kernel has none."""
+    if predictor is None:
+        return [[rough_ms(kernel) for kernel in graph] for graph in graphs], np.full(len(graphs), np.nan)
+    found = predictor.price(graphs)
+    by_kernel = [
+        [rough_ms(one.kernel) if one.latency_ms is None else one.latency_ms for one in price.kernels] for price in found
+    ]
+    return by_kernel, np.array([np.nan if price.is_lower_bound else price.total_ms for price in found])
+
+
+def _uses(space: Space, place_of: Mapping[str, int], cells: int, seed: int) -> Floats:
+    """How often each architecture of a sample uses each cell, shape (architectures, cells)."""
+    archs = space.sample(min(ARCHITECTURES, space.size), seed)
+    uses = np.zeros((len(archs), cells))
+    for row, arch in enumerate(archs):
+        for cell in space.cells_of(arch):
+            if not cell.absent:
+                uses[row, place_of[cell.key]] += 1
+    return uses
