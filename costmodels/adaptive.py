@@ -79,7 +79,7 @@ class Batch:
 
     def document(self) -> dict[str, Json]:
         """As JSON."""
-        return {**asdict(self), "cells": [{"cell": one.key, "why": one.why} for one in self.cells]}
+        return {**asdict(self), "cells": [{"cell": one.key, "why": one.why, "gain": one.gain} for one in self.cells]}
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,26 @@ Bools = npt.NDArray[np.bool_]
 ARCHITECTURES = 500
 #: Cells whose predictions are judged after they were measured: as many as are measured together at the least.
 NEWEST = 8
+#: How much larger each cell's own error may be than the model of errors has it: so large that the cells hang together
+#: hardly at all. Nobody knows which of both a device is nearer to, so the larger of both estimates counts.
+_LONELY = 0.1
 #: Other graphs of the store that the model of errors takes into account, newest first: a matrix of more costs seconds.
 _RELATED_MAX = 1500
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell to measure next, and why."""
+    """A cell to measure next, and why.
+
+    Attributes:
+        gain: share of the expected squared error of the prices that it takes away; None for one that is the first with
+            some kind of kernel, without which there is no price.
+    """
 
     place: int
     key: str
     why: str
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,12 +143,18 @@ class LutSurvey:
         rough = np.array([sum(one) for one in prices[:cells]])
         shares = self.uses * np.where(np.isnan(latency_ms), rough, latency_ms)
         shares /= shares.sum(axis=1, keepdims=True)
-        evidence = self._evidence(predictor, graphs, samples, rows, before, noise)
         estimate = None
         if not np.isnan(latency_ms).any():
             open_cells = np.where(measured, 0.0, 1.0)
-            left = covariance * open_cells[:, None] * open_cells[None]
-            estimate = estimate_error(shares, left, np.where(measured, noise[:cells], 0.0), typical, evidence)
+            unseen = self._unseen(predictor, graphs, samples, rows)
+            found = []
+            for own in (0.0, _LONELY):
+                prior = before + own**2 * np.eye(len(before))
+                left = condition(prior, known, noise, range(cells)) * open_cells[:, None] * open_cells[None]
+                evidence = _evidence(unseen, rows, prior, noise) if unseen else None
+                found.append(estimate_error(shares, left, np.where(measured, noise[:cells], 0.0), typical, evidence))
+            # None of both when there is too little evidence: then in either.
+            estimate = max(found, key=lambda one: one.error or 0.0)
         kinds = frozenset(kind for graph in graphs for kernel in graph if (kind := kind_of(kernel)) is not None)
         return Knowledge(latency_ms, measured, kinds, estimate, covariance, shares, typical)
 
@@ -158,7 +173,7 @@ class LutSurvey:
         importance = knowledge.shares.T @ knowledge.shares / len(knowledge.shares)
         for place, gain in choose(left, importance, noise, open_cells - set(taken), count - len(taken)):
             why = f"takes {gain:.0%} off what is left of the expected squared error"
-            chosen.append(Candidate(place, self.keys[place], why))
+            chosen.append(Candidate(place, self.keys[place], why, gain))
         return chosen
 
     def _new_kinds(self, knowledge: Knowledge, open_cells: Sequence[int], count: int) -> list[Candidate]:
@@ -188,43 +203,57 @@ class LutSurvey:
         latency_ms = [sample.latency_ms for sample in samples]
         return LatencyPredictor(folds=folds, random_state=self.seed).fit(graphs, latency_ms)
 
-    def _evidence(
+    def _unseen(
         self,
         predictor: LatencyPredictor | None,
         graphs: Sequence[Sequence[Kernel]],
         samples: Sequence[Sample],
         rows: Sequence[int | None],
-        before: Floats,
-        noise: Floats,
-    ) -> Evidence | None:
-        """Errors on cells that the predicting model had not seen, over what the model of errors expects of them."""
+    ) -> list[_Unseen]:
+        """Cells of the space as predicted by models that had not seen them: fold by fold, and those measured last."""
         if predictor is None:
-            return None
+            return []
         ours = [place for place, row in enumerate(rows) if row is not None and row < len(self.hashes)]
-
-        def judged(unseen: Sequence[int], guessed_ms: Sequence[float]) -> list[float]:
-            hidden = set(unseen)
-            seen = [row for place, row in enumerate(rows) if row is not None and place not in hidden]
-            asked = [row for place in unseen if (row := rows[place]) is not None]
-            expected = np.diag(condition(before, seen, noise, asked)) + noise[asked]
-            errors = np.log(np.array(guessed_ms) / [samples[place].latency_ms for place in unseen])
-            return [float(error) for error in errors / np.sqrt(expected) if np.isfinite(error)]
-
-        held_out: list[float] = []
+        errors = dict(enumerate(np.log(predictor.held_out_ms_ / [sample.latency_ms for sample in samples]).tolist()))
+        found = []
         for number in np.unique(predictor.fold_):
             # All graphs of the fold were held out; only the cells of the space are asked about.
-            fold = set(np.flatnonzero(predictor.fold_ == number).tolist())
-            unseen = [place for place in ours if place in fold]
-            if unseen:
-                held_out += judged(unseen, predictor.held_out_ms_[unseen].tolist())
-        newest: list[float] = []
+            fold = frozenset(np.flatnonzero(predictor.fold_ == number).tolist())
+            cells = {place: errors[place] for place in ours if place in fold and np.isfinite(errors[place])}
+            found.append(_Unseen(fold, cells, newest=False))
         last = ours[-NEWEST:]
         earlier = [place for place in range(len(samples)) if place not in set(last)]
         if len(earlier) >= GRAPHS_MIN:
             # Two folds: what they calibrate is not asked for.
             model = self._fit([graphs[place] for place in earlier], [samples[place] for place in earlier], folds=2)
-            newest = judged(last, _prices(model, [graphs[place] for place in last])[1].tolist())
-        return Evidence(np.array(held_out), np.array(newest))
+            guessed_ms = _prices(model, [graphs[place] for place in last])[1]
+            ratios = np.log(guessed_ms / [samples[place].latency_ms for place in last])
+            cells = {place: ratio for place, ratio in zip(last, ratios.tolist(), strict=True) if np.isfinite(ratio)}
+            found.append(_Unseen(frozenset(last), cells, newest=True))
+        return found
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """Samples that one model had not seen, by place, and its log errors on those of the space that it could predict."""
+
+    hidden: frozenset[int]
+    errors: Mapping[int, float]
+    newest: bool
+
+
+def _evidence(unseen: Sequence[_Unseen], rows: Sequence[int | None], before: Floats, noise: Floats) -> Evidence:
+    """The errors over what the model of errors expects of them, given what the predicting model had seen."""
+    held_out: list[float] = []
+    newest: list[float] = []
+    for some in unseen:
+        seen = [row for place, row in enumerate(rows) if row is not None and place not in some.hidden]
+        asked = [row for place in some.errors if (row := rows[place]) is not None]
+        expected = np.diag(condition(before, seen, noise, asked)) + noise[asked]
+        (newest if some.newest else held_out).extend(
+            (np.array(list(some.errors.values())) / np.sqrt(expected)).tolist()
+        )
+    return Evidence(np.array(held_out), np.array(newest))
 
 
 def _prices(predictor: LatencyPredictor | None, graphs: Sequence[Sequence[Kernel]]) -> tuple[list[list[float]], Floats]:
