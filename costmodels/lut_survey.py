@@ -117,46 +117,56 @@ class LutSurvey:
 
     def know(self, samples: Sequence[Sample]) -> Knowledge:
         """What is known after these measurements of the device and profile, oldest first, of this space and others."""
-        place_of = {graph_hash: place for place, graph_hash in enumerate(self.hashes)}
         graphs = [self._kernels(sample.workload) for sample in samples]
-        cells = len(self.hashes)
         predictor = self._fit(graphs, samples) if len(samples) >= GRAPHS_MIN else None
-        others = [place for place, one in enumerate(samples) if one.workload.graph_hash not in place_of][-_RELATED_MAX:]
-        joint = [*self.graphs, *(graphs[place] for place in others)]
-        row_of = dict(zip(others, range(cells, cells + len(others)), strict=True))
-        rows = [place_of.get(one.workload.graph_hash, row_of.get(place)) for place, one in enumerate(samples)]
-        prices, priced_ms = _prices(predictor, joint)
-        sigma = process_sigma(samples)
-        errors = np.array([noise_variance(sample, sigma) for sample in samples])
-        typical = float(np.median(errors)) if len(errors) else PROCESS_SIGMA**2
-        noise = np.full(len(joint), typical)
-        for row, error in zip(rows, errors, strict=True):
-            if row is not None:
-                noise[row] = error
-        before = prior_covariance(joint, prices, self._sizes)
+        scene = self._scene(samples, graphs)
+        cells = len(self.hashes)
+        prices, priced_ms = _prices(predictor, scene.graphs)
         latency_ms, measured = priced_ms[:cells], np.zeros(cells, dtype=bool)
-        for row, sample in zip(rows, samples, strict=True):
+        for row, sample in zip(scene.rows, samples, strict=True):
             if row is not None and row < cells:
                 latency_ms[row], measured[row] = sample.latency_ms, True
-        known = [row for row in rows if row is not None]
-        covariance = condition(before, known, noise, range(cells))
-        rough = np.array([sum(one) for one in prices[:cells]])
-        shares = self.uses * np.where(np.isnan(latency_ms), rough, latency_ms)
+        rough_of = np.array([sum(one) for one in prices[:cells]])
+        shares = self.uses * np.where(np.isnan(latency_ms), rough_of, latency_ms)
         shares /= shares.sum(axis=1, keepdims=True)
+        before = prior_covariance(scene.graphs, prices, self._sizes)
         estimate = None
         if not np.isnan(latency_ms).any():
-            open_cells = np.where(measured, 0.0, 1.0)
-            unseen = self._unseen(predictor, graphs, samples, rows)
-            found = []
-            for own in (0.0, _LONELY):
-                prior = before + own**2 * np.eye(len(before))
-                left = condition(prior, known, noise, range(cells)) * open_cells[:, None] * open_cells[None]
-                evidence = _evidence(unseen, rows, prior, noise) if unseen else None
-                found.append(estimate_error(shares, left, np.where(measured, noise[:cells], 0.0), typical, evidence))
-            # None of both when there is too little evidence: then in either.
-            estimate = max(found, key=lambda one: one.error or 0.0)
+            unseen = self._unseen(predictor, graphs, samples, scene.rows)
+            both = [
+                self._estimate(scene, before + own**2 * np.eye(len(before)), measured, shares, unseen)
+                for own in (0.0, _LONELY)
+            ]
+            # With too little evidence neither has an error.
+            estimate = max(both, key=lambda one: one.error or 0.0)
         kinds = frozenset(kind for graph in graphs for kernel in graph if (kind := kind_of(kernel)) is not None)
-        return Knowledge(latency_ms, measured, kinds, estimate, covariance, shares, typical)
+        covariance = condition(before, scene.measured, scene.noise, range(cells))
+        return Knowledge(latency_ms, measured, kinds, estimate, covariance, shares, scene.typical_noise)
+
+    def _scene(self, samples: Sequence[Sample], graphs: Sequence[tuple[Kernel, ...]]) -> _Scene:
+        cell_of = {graph_hash: place for place, graph_hash in enumerate(self.hashes)}
+        others = [place for place, one in enumerate(samples) if one.workload.graph_hash not in cell_of][-_RELATED_MAX:]
+        row_of = {place: len(self.hashes) + row for row, place in enumerate(others)}
+        rows = [cell_of.get(one.workload.graph_hash, row_of.get(place)) for place, one in enumerate(samples)]
+        sigma = process_sigma(samples)
+        variances = [noise_variance(sample, sigma) for sample in samples]
+        typical = float(np.median(variances)) if variances else PROCESS_SIGMA**2
+        noise = np.full(len(self.hashes) + len(others), typical)
+        for row, variance in zip(rows, variances, strict=True):
+            if row is not None:
+                noise[row] = variance
+        return _Scene([*self.graphs, *(graphs[place] for place in others)], rows, noise, typical)
+
+    def _estimate(
+        self, scene: _Scene, before: Floats, measured: Bools, shares: Floats, unseen: Sequence[_Unseen]
+    ) -> LutError:
+        """The error of the table under one assumption on how errors hang together."""
+        cells = len(self.hashes)
+        is_open = np.where(measured, 0.0, 1.0)
+        left = condition(before, scene.measured, scene.noise, range(cells)) * is_open[:, None] * is_open[None]
+        noise = np.where(measured, scene.noise[:cells], 0.0)
+        evidence = _evidence(unseen, scene, before) if unseen else None
+        return estimate_error(shares, left, noise, scene.typical_noise, evidence)
 
     def choose(self, knowledge: Knowledge, count: int, *, without: Collection[int] = ()) -> list[Candidate]:
         """Up to ``count`` cells to measure next: kinds of kernels nobody has measured first, then the largest gains.
@@ -234,6 +244,26 @@ class LutSurvey:
 
 
 @dataclass(frozen=True)
+class _Scene:
+    """The cells and the other graphs of the store, as the model of errors sees them.
+
+    Attributes:
+        graphs: of the cells first, then others.
+        rows: of each sample, which of the graphs it measured; None for those that are left out.
+        noise: variance of the log error of each graph's measurement, made or to be made.
+    """
+
+    graphs: Sequence[Sequence[Kernel]]
+    rows: Sequence[int | None]
+    noise: Floats
+    typical_noise: float
+
+    @property
+    def measured(self) -> list[int]:
+        return [row for row in self.rows if row is not None]
+
+
+@dataclass(frozen=True)
 class _Unseen:
     """Samples that one model had not seen, by place, and its log errors on those of the space that it could predict."""
 
@@ -242,17 +272,16 @@ class _Unseen:
     newest: bool
 
 
-def _evidence(unseen: Sequence[_Unseen], rows: Sequence[int | None], before: Floats, noise: Floats) -> Evidence:
+def _evidence(unseen: Sequence[_Unseen], scene: _Scene, before: Floats) -> Evidence:
     """The errors over what the model of errors expects of them, given what the predicting model had seen."""
     held_out: list[float] = []
     newest: list[float] = []
     for some in unseen:
-        seen = [row for place, row in enumerate(rows) if row is not None and place not in some.hidden]
-        asked = [row for place in some.errors if (row := rows[place]) is not None]
-        expected = np.diag(condition(before, seen, noise, asked)) + noise[asked]
-        (newest if some.newest else held_out).extend(
-            (np.array(list(some.errors.values())) / np.sqrt(expected)).tolist()
-        )
+        seen = [row for place, row in enumerate(scene.rows) if row is not None and place not in some.hidden]
+        asked = [row for place in some.errors if (row := scene.rows[place]) is not None]
+        expected = np.diag(condition(before, seen, scene.noise, asked)) + scene.noise[asked]
+        found = np.array(list(some.errors.values())) / np.sqrt(expected)
+        (newest if some.newest else held_out).extend(found.tolist())
     return Evidence(np.array(held_out), np.array(newest))
 
 

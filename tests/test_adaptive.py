@@ -253,3 +253,16 @@ def test_a_target_that_is_none_is_refused(notebook, setting, space, survey, trut
 def test_a_share_beyond_all_is_refused(notebook, setting, space, survey, truth) -> None:
     with pytest.raises(UsageError, match="share lies between"):
         go(notebook, setting, space, survey, LawCampaign(notebook, truth), panel_share=1.5)
+
+
+def test_on_this_machine_a_second_run_goes_on_and_no_cell_is_measured_twice(tmp_path) -> None:
+    tiny, setting = load_space(TINY), LocalSetting.here()
+    with Store(tmp_path / "store.sqlite") as store:
+        first = measure_adaptively(store, setting, tiny, Notes(), target=0.0001, panel_share=0.0, limit=5)
+        second = measure_adaptively(store, setting, tiny, Notes(), target=0.0001, panel_share=0.0)
+        usable = Counter(made.graph_hash for made in store.measurements(purposes=("cell",)))
+    assert (first.stopped_by, len(first.batches)) == ("limit", 1)
+    assert first.measured <= 5
+    # A busy machine may leave some rejected, and what takes no longer than a call has no latency of its own.
+    assert second.measured + second.failed == second.cells
+    assert set(usable.values()) == {1}
