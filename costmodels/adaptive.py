@@ -347,12 +347,14 @@ class _Run:
         text = f"{count} of {len(knowledge.measured)} cells measured"
         if self.batches and self.batches[-1].mean_error is not None:
             last = self.batches[-1]
-            text += f"; the last {last.predicted} were predicted {last.mean_error:.1%} off"
+            text += f"; the last {last.predicted} were predicted {100 * last.mean_error:.1f} % off"
         if estimate is None:
             return f"{text}; {len(knowledge.unpriced)} cells cannot be predicted yet"
         if estimate.error is None:
             return f"{text}; only {estimate.evidence_cells} of them predicted unseen, too few for an estimate"
-        return f"{text}; estimated error {estimate.error:.1%} ({estimate.evidence_cells} cells predicted unseen)"
+        return (
+            f"{text}; estimated error {100 * estimate.error:.1f} % ({estimate.evidence_cells} cells predicted unseen)"
+        )
 
     def _next(self, chosen: Sequence[Candidate]) -> str:
         named = ", ".join(f"{one.key} ({one.why})" for one in chosen[:_NAMED])

@@ -182,7 +182,7 @@ class LutSurvey:
         left = condition(knowledge.covariance, taken, noise, cells)
         importance = knowledge.shares.T @ knowledge.shares / len(knowledge.shares)
         for place, gain in choose(left, importance, noise, open_cells - set(taken), count - len(taken)):
-            why = f"takes {gain:.0%} off what is left of the expected squared error"
+            why = f"takes {100 * gain:.0f} % off what is left of the expected squared error"
             chosen.append(Candidate(place, self.keys[place], why, gain))
         return chosen
 

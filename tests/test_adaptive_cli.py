@@ -15,7 +15,7 @@ from edgecost.costmodels.lut_survey import Candidate
 from edgecost.profiler.records import Status
 
 TINY = Path(__file__).parent / "tiny.toml"
-BATCH = Batch(20, 0.11, 17, (Candidate(3, "conv-a", "takes 9% off", 0.09),), 1, 0.047, 0.006, 6.8, 2.0)
+BATCH = Batch(20, 0.11, 17, (Candidate(3, "conv-a", "takes 9 % off", 0.09),), 1, 0.047, 0.006, 6.8, 2.0)
 FOUND = AdaptiveOutcome(0.05, "target", 96, 28, 0, (), 0.025, 0.008, 25, (BATCH,), {Status.OK: 8}, 9.0)
 
 
@@ -101,5 +101,5 @@ def test_the_trace_is_in_the_json(capsys) -> None:
     document = json.loads(show(capsys, FOUND, {"space": "tiny"}))
     assert document["cells_predicted"] == 68
     (batch,) = document["trace"]
-    assert batch["cells"] == [{"cell": "conv-a", "why": "takes 9% off", "gain": 0.09}]
+    assert batch["cells"] == [{"cell": "conv-a", "why": "takes 9 % off", "gain": 0.09}]
     assert (batch["estimated_error"], batch["mean_error"], batch["moved"]) == (0.11, 0.047, 0.006)
