@@ -345,8 +345,8 @@ class _Run:
         """The state in a line: ``20 of 96 cells measured, estimated error 4.1 % (17 cells predicted unseen)``."""
         count, estimate = int(knowledge.measured.sum()), knowledge.estimate
         text = f"{count} of {len(knowledge.measured)} cells measured"
-        if self.batches and self.batches[-1].mean_error is not None:
-            last = self.batches[-1]
+        last = self.batches[-1] if self.batches else None
+        if last is not None and last.mean_error is not None:
             text += f"; the last {last.predicted} were predicted {100 * last.mean_error:.1f} % off"
         if estimate is None:
             return f"{text}; {len(knowledge.unpriced)} cells cannot be predicted yet"
