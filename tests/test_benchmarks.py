@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.costmodels.space_file import load_space
+from edgecost.profiler.kernels.graph import kernels
+
 pytest.importorskip("onnxruntime")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -96,3 +100,25 @@ def test_strangers_are_priced_by_every_method_beside_what_two_measurements_diffe
     again = run("strangers.py", *small, "--offline")
     for part in ("methods", "networks", "floor", "coverage", "kernels_held_out"):
         assert again[part] == found[part]
+
+
+def test_orders_of_measuring_are_replayed_on_cells_that_were_measured_once(notebook, law):
+    """Filled by a law, so that nothing is measured."""
+    tiny = Path(__file__).parent / "tiny.toml"
+    space, device = load_space(tiny), LocalSetting.here().device
+    notebook.store.put_device(device)
+    for cell in space.measurable:
+        workload = space.workload(cell)
+        (latency_ms,) = law.true_ms([kernels(workload, notebook.profile)])
+        notebook.write(workload, latency_ms + 0.1, device=device)
+    keep = notebook.store.url.removeprefix("sqlite:///")
+    found = run("adaptive_order.py", "--spaces", str(tiny), "--seeds", "2", "--keep", keep)
+    orders = found["spaces"][str(tiny)]
+    assert {"adaptive", "random", "largest first"} < set(orders)
+    for order in orders.values():
+        assert [step["cells"] for step in order["steps"]] == [12]
+        assert all(step["mean"] is not None or step["without_table"] == 2 for step in order["steps"])
+        assert {len(values) for values in order["cells_until"].values()} == {2}
+    (step,) = orders["adaptive"]["steps"]
+    assert step["without_table"] == 0
+    assert step["mean"] < 0.5
