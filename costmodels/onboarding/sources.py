@@ -28,8 +28,8 @@ from .known import KnownDevice
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Networks of a source that its predictor is trained on; of more a seeded choice. 3 s of one core. On FBNet 400 instead of
-#: 800 gave ρ 0.948 instead of 0.955 on a server CPU; on NAS-Bench-201 nothing is gained beyond 150.
+#: Networks of a source that its predictor is trained on; of more a seeded choice. 3 s of one core. On FBNet 400 instead
+#: of 800 gave ρ 0.948 instead of 0.955 on a server CPU; on NAS-Bench-201 nothing is gained beyond 150.
 ROWS_MAX = 800
 
 
