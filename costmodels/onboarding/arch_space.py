@@ -31,8 +31,9 @@ class ArchSpace(Protocol):
         name: unique, with whatever else changes the networks: ``fbnet-224-w1``.
         prefix: what the names of its workloads begin with, before the architecture.
         op_names: what may stand at a place, in the order of published tables; for the check of such tables.
-        pool: distinct architectures to choose samples from, the same for the same seed; the whole space where it is
-            small enough.
+        pool: distinct, canonical architectures to choose samples from, the same for the same seed; the whole space
+            where it is small enough.
+        order: all architectures as published tables number them; None where nobody does.
     """
 
     @property
@@ -46,6 +47,12 @@ class ArchSpace(Protocol):
 
     @property
     def pool(self) -> Archs: ...
+
+    @property
+    def order(self) -> Archs | None: ...
+
+    def canonical(self, archs: Archs) -> Archs:
+        """The architectures whose networks these are, once what does not reach the output is left out."""
 
     def encode(self, archs: Archs) -> Encoding:
         """Feature columns. Raises UsageError for what is no architecture of the space."""

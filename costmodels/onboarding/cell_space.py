@@ -1,4 +1,8 @@
-"""NAS-Bench-201 (Dong & Yang, ICLR 2020): all 15,625 cells, in the order of the benchmark, and their CIFAR networks."""
+"""NAS-Bench-201 (Dong & Yang, ICLR 2020): its cells, their order in the benchmark, and their CIFAR networks.
+
+Of the 15,625 cells many hold operators that nothing of the input reaches or that reach no output. PyTorch executes
+them, a runtime that optimises graphs does not: such cells share their network with a canonical one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...profiler.errors import UsageError
-from ..space_models.encoding import Encoding, encode_cells
+from ..space_models.encoding import Encoding, carrying, encode_cells
 from .arch_space import Archs, arch_text, read_arch_text
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ _NODE = re.compile(r"([a-z0-9_]+)~(\d)")
 
 
 class NasBench201:
-    """See ``ArchSpace``. A row holds the operator of each edge; its place in the pool is the benchmark's index."""
+    """See ``ArchSpace``. A row holds the operator of each edge; its place in ``order`` is the benchmark's index."""
 
     name = NAME
     prefix = f"{NAME}-"
@@ -39,6 +43,20 @@ class NasBench201:
 
     @cached_property
     def pool(self) -> Archs:
+        """The canonical cells: all that are networks of their own."""
+        cells = self.order
+        itself = (self.canonical(cells) == cells).all(axis=1)
+        kept: Archs = cells[itself & ~self.encode(cells).degenerate]
+        return kept
+
+    def canonical(self, archs: Archs) -> Archs:
+        """Without the edges that carry nothing of the input to the output."""
+        chosen = np.asarray(archs, dtype=np.int16)
+        through = carrying(chosen != OP_NAMES.index("none"), EDGES)
+        return np.where(through, chosen, OP_NAMES.index("none")).astype(np.int16)
+
+    @cached_property
+    def order(self) -> Archs:
         cells = list(product(range(len(OP_NAMES)), repeat=len(EDGES)))
         random.Random(_ORDER_SEED).shuffle(cells)
         return np.array(cells, dtype=np.int16)
@@ -57,6 +75,7 @@ class NasBench201:
                 f"cell {arch_text(arch)} hands nothing of its input on: there is no network to build",
                 remedy="choose a cell with a way from its input to its output",
             )
+        arch = self.canonical(arch.reshape(1, -1))[0]
         name = f"{self.prefix}{arch_text(arch)}"
         graph = GraphBuilder(name)
         x = ConvBlock(_CHANNELS[0], 3).build(graph, graph.input((1, 3, _SIDE, _SIDE)))
@@ -72,35 +91,31 @@ class NasBench201:
         """``4.2.1.2.1.1``, the same without dots, an index, or the benchmark's string with its bars."""
         given = text.strip()
         row = _of_string(given) if "~" in given else _of_digits(given)
-        if row is None and given.isascii() and given.isdigit() and int(given) < len(self.pool):
-            row = self.pool[int(given)]
+        if row is None and given.isascii() and given.isdigit() and int(given) < len(self.order):
+            row = self.order[int(given)]
         if row is None or row.max() >= len(OP_NAMES) or row.min() < 0:
             raise UsageError(
                 f"{text!r} is no cell of {NAME}",
                 remedy=f"write six operators 0 to {len(OP_NAMES) - 1} like 4.2.1.2.1.1, an index 0 to"
-                f" {len(self.pool) - 1}, or |avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|…",
+                f" {len(self.order) - 1}, or |avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|…",
             )
         return row
 
 
 @dataclass(frozen=True)
 class CellBlock:
-    """One cell as a block. An edge whose source carries nothing of the input is left out, as constant folding would."""
+    """One canonical cell as a block."""
 
     ops: tuple[int, ...]
 
     def build(self, graph: GraphBuilder, x: str) -> str:
         nodes: dict[int, str] = {0: x}
         for (source, target), op in zip(EDGES, self.ops, strict=True):
-            if op == 0 or source not in nodes or not self._reaches_output(target):
+            if op == OP_NAMES.index("none"):
                 continue
             value = self._edge(graph, nodes[source], OP_NAMES[op])
             nodes[target] = graph.add(nodes[target], value) if target in nodes else value
         return nodes[3]
-
-    def _reaches_output(self, node: int) -> bool:
-        ways = zip(EDGES, self.ops, strict=True)
-        return node == 3 or any(s == node and op != 0 and self._reaches_output(t) for (s, t), op in ways)
 
     @staticmethod
     def _edge(graph: GraphBuilder, x: str, op: str) -> str:

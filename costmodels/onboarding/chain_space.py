@@ -29,6 +29,7 @@ class ChainSpace:
 
     space: Space
     pool: Archs
+    order = None
 
     @property
     def name(self) -> str:
@@ -43,6 +44,10 @@ class ChainSpace:
         """The names of all candidates, in the order in which the positions bring them."""
         names = dict.fromkeys(name for position in self.space.positions for name in position.names)
         return (*names, ABSENT) if any(stage.elastic for stage in self.space.stages) else tuple(names)
+
+    def canonical(self, archs: Archs) -> Archs:
+        """Every position of a chain reaches the output."""
+        return archs
 
     def encode(self, archs: Archs) -> Encoding:
         rows = self.space.check_arch(archs)

@@ -97,7 +97,8 @@ class _Names:
         if not name.startswith(self.space.prefix):
             return None
         try:
-            arch = self.space.parse(name.removeprefix(self.space.prefix))
+            given = self.space.parse(name.removeprefix(self.space.prefix))
+            arch = self.space.canonical(given.reshape(1, -1))[0]
             # Another resolution or width has the same names and other graphs.
             return arch if self.space.build(arch).graph_hash == graph_hash else None
         except EdgecostError:

@@ -45,7 +45,8 @@ def read_known(path: Path, space: ArchSpace) -> list[KnownDevice]:
 
 def _read_archive(path: Path, space: ArchSpace) -> list[KnownDevice]:
     """``devices`` (devices,), ``latency`` (networks, devices) with NaN for what was not measured, ``ops`` (networks,
-    places), and JSON in ``meta`` with the unit and the space. Without ``ops`` the rows are the space's own order.
+    places), and JSON in ``meta`` with the unit and the space. Without ``ops`` the rows are all architectures in the
+    published order.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -76,11 +77,11 @@ def _meta(path: Path, held: Mapping[str, npt.NDArray[np.generic]]) -> Mapping[st
 
 def _archs_of(path: Path, held: Mapping[str, npt.NDArray[np.generic]], space: ArchSpace, rows: int) -> Archs:
     if "ops" not in held:
-        if rows != len(space.pool):
+        if space.order is None or rows != len(space.order):
             raise UsageError(
                 f"{path} does not say which architectures its {rows} rows are", remedy="add them as an array ops"
             )
-        return space.pool
+        return space.order
     ops, places = held["ops"], space.pool.shape[1]
     if ops.shape != (rows, places) or not np.issubdtype(ops.dtype, np.integer):
         raise UsageError(

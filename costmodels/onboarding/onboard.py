@@ -39,6 +39,8 @@ Ints = npt.NDArray[np.int64]
 SAMPLES_MIN = 5
 #: Most that the Bayesian table takes: its cost is cubic, and beyond this the space's own predictor is the better one.
 SAMPLES_MAX = 150
+#: Known devices whose learning curves are drawn: each takes a second or two.
+CURVES_MAX = 6
 #: Times that a plan is widened because two of its cells turned out to be one network.
 _WIDENED_MAX = 3
 
@@ -195,7 +197,7 @@ def learn(prospect: Prospect, samples: Archs, latency_ms: Floats, narrator: Narr
     narrator.stage("asking what more samples would bring")
     curves: tuple[Curve, ...] = ()
     if len(prospect.beliefs.fleet.sources) >= SOURCES_MIN:
-        curves = learning_curves(prospect.beliefs, seed=seed)
+        curves = learning_curves(prospect.beliefs, names=_alike(model), seed=seed)
     efficiency = efficiency_report(model, curves)
     clock.lap("report")
     low, high = model.predict_interval_ms(0.1)[model.fleet.typical].T
@@ -215,6 +217,12 @@ def learn(prospect: Prospect, samples: Archs, latency_ms: Floats, narrator: Narr
         curves=curves,
         seconds={**prospect.seconds, **clock.seconds},
     )
+
+
+def _alike(model: FewShotModel) -> list[str]:
+    """The sources that the device is most like; among equals the first."""
+    weights = model.nearest_sources()
+    return sorted(weights, key=lambda name: -weights[name])[:CURVES_MAX]
 
 
 def _chosen(prospect: Prospect, rows: Ints, seed: int) -> Ints:

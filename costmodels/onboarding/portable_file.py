@@ -87,7 +87,8 @@ class OnboardedDevice:
         Raises:
             UsageError: what is no architecture of the space, or an alpha that does not lie between 0 and 1.
         """
-        encoding = (space or self.space_id.open()).encode(archs)
+        opened = space or self.space_id.open()
+        encoding = opened.encode(opened.canonical(archs))
         surfaces = [np.maximum(model.predict(encoding), 0.0) for model in self.models]
         surfaces_ms = np.array(surfaces, dtype=np.float64).reshape(len(self.models), encoding.size).T
         guess, deviation = self.portable.predict_ms(encoding, surfaces_ms)

@@ -131,7 +131,7 @@ def encode_cells(
             raise UsageError(f"weighting {name!r} must have {len(op_names)} weights, one per operator, none below zero")
     present = chosen != none_op
     alive = _reaching(present, way)
-    through = alive & _reached(present, way)
+    through = carrying(present, way)
     priced = [op for op in range(len(op_names)) if op != none_op]
     live = (_counts(name, chosen, op_names, where, priced) for name, where in (("alive", alive), ("through", through)))
     blocks = (
@@ -287,6 +287,11 @@ def _reaching(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
         alive[:, place] = present[:, place] & useful[:, target]
         useful[:, source] |= alive[:, place]
     return alive
+
+
+def carrying(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
+    """Edges that carry something of the input to the output, shape as ``present``, (architectures, edges)."""
+    return _reaching(present, edges) & _reached(present, edges)
 
 
 def _reached(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
