@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 @click.command(epilog="Example:  edgecost onboard --space nasbench201 --budget 20 --known nasbench201_latency.npz")
 @click.argument("device", required=False)
 @click.option("--space", "space_name", metavar="NAME|FILE", help="nasbench201, or see `edgecost space list`.")
+@click.option("--kernels", is_flag=True, help="Learn kernels instead of a space: then any network can be priced.")
 @click.option("--resolution", type=int, metavar="PX", help="Input size.  [default: the space's own]")
 @click.option("--width", type=float, help="Width multiplier.  [default: the space's own]")
-@click.option("--budget", type=click.IntRange(min=5), default=20, show_default=True, help="Networks to measure.")
+@click.option(
+    "--budget", type=click.IntRange(min=5), default=20, show_default=True, help="Networks or kernels to measure."
+)
 @click.option(
     "--known",
     "files",
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 def onboard(
     device: str | None,
     space_name: str | None,
+    kernels: bool,
     resolution: int | None,
     width: float | None,
     budget: int,
@@ -78,12 +82,22 @@ def onboard(
     from ..costmodels.onboarding.portable_file import SpaceId
     from ..costmodels.onboarding.target import find_target
     from ..db import Store
+    from .onboard_kernels import onboard_kernels
     from .onboard_output import document, print_onboarding, show_plan
 
+    profile = chosen_profile(runtime_name, threads, db_url)
+    if kernels:
+        _refuse_beside_kernels(device, space_name, files, only, alone, picture)
+        onboard_kernels(
+            profile, budget=budget, folder=folder, dry_run=dry_run, seed=seed, db_url=db_url, as_json=as_json
+        )
+        return 0
     if space_name is None:
-        raise UsageError("--space is missing", remedy="name one: nasbench201, or see `edgecost space list`")
+        raise UsageError(
+            "what shall be learnt?", remedy="--space NAME (nasbench201, or see `edgecost space list`), or --kernels"
+        )
     space = _open(space_name, resolution, width, seed)
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = LocalSetting.here(profile)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         pairs = stored_pairs(store, space)
         target = find_target(store, pairs, device, setting, profile_hash)
@@ -114,6 +128,16 @@ def onboard(
         print_onboarding(found, target, known)
         click.echo(f"Written to {where}. Next: edgecost price {where} --random 5")
     return 1 if outcome is not None and outcome.failed else 0
+
+
+def _refuse_beside_kernels(device: str | None, *others: object) -> None:
+    if device is not None:
+        raise UsageError("--kernels learns this machine; DEVICE cannot be named", remedy="run it on that machine")
+    if any(others):
+        raise UsageError(
+            "--kernels goes with --budget, --out, --dry-run, --seed, --runtime, --threads, --db and --json only",
+            remedy="leave out what belongs to a space",
+        )
 
 
 def _place_of(space_name: str) -> str:
