@@ -119,7 +119,10 @@ def _read_table(path: Path, space: ArchSpace) -> list[KnownDevice]:
     archs, latency = [], []
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
-            raise UsageError(f"{path}, row {number}: {len(row)} cells, but the header has {len(rows[0])}")
+            raise UsageError(
+                f"{path}, row {number}: {len(row)} cells, but the header has {len(rows[0])}",
+                remedy="quote what holds a comma, and leave a cell empty where nothing was measured",
+            )
         try:
             archs.append(space.parse(row[0]))
         except EdgecostError as error:
