@@ -126,6 +126,12 @@ def onboard(
         print_json(document(found, target, known, where, outcome))
     else:
         print_onboarding(found, target, known)
+        missing = len(found.prospect.plan) - found.planned_measured
+        if missing:
+            click.echo(
+                f"{missing} of {len(found.prospect.plan)} planned networks have no latency: edgecost db info --failures."
+                " On a quieter machine another --seed, or a larger --budget, plans others."
+            )
         click.echo(f"Written to {where}. Next: edgecost price {where} --random 5")
     return 1 if outcome is not None and outcome.failed else 0
 

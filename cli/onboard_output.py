@@ -36,8 +36,8 @@ def show_plan(
         return
     _print_known(known)
     print_table(
-        f"{len(rows)} networks to measure ({prospect.strategy}), and what they cost beside the middle of the space",
-        ["architecture", "in the store", "expected"],
+        f"{len(rows)} networks to measure ({prospect.strategy}), beside the middle of the space",
+        ["architecture", "in the store", "expected latency" if known else "amount of work"],
         [[arch, "yes" if was else "no", f"{relative:.2f}"] for arch, relative, was in rows],
         left=2,
     )

@@ -1,7 +1,8 @@
 """NAS-Bench-201 (Dong & Yang, ICLR 2020): its cells, their order in the benchmark, and their CIFAR networks.
 
 Of the 15,625 cells many hold operators that nothing of the input reaches or that reach no output. PyTorch executes
-them, a runtime that optimises graphs does not: such cells share their network with a canonical one.
+them as they stand; here a cell is built without them, as somebody would deploy it: it shares its network with a
+canonical one.
 """
 
 from __future__ import annotations

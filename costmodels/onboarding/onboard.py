@@ -74,6 +74,7 @@ class Onboarding:
 
     Attributes:
         samples: architectures, shape (samples, places), and their latencies.
+        planned_measured: how many of the planned networks are among them.
         spread_percent: error of guessing the median of the other samples: what a model has to beat.
         width_percent: median over the space of half the 90 % interval, in per cent of the prediction.
         efficiency: what more samples would bring, and ``curves`` behind it, a curve for each known device.
@@ -83,6 +84,7 @@ class Onboarding:
     model: FewShotModel
     samples: Archs
     latency_ms: Floats
+    planned_measured: int
     loo_error_percent: float
     spread_percent: float
     width_percent: float
@@ -209,6 +211,7 @@ def learn(prospect: Prospect, samples: Archs, latency_ms: Floats, narrator: Narr
         model=model,
         samples=samples[kept],
         latency_ms=latency_ms,
+        planned_measured=int(np.isin(prospect.plan, rows).sum()),
         loo_error_percent=error,
         spread_percent=spread,
         width_percent=width,

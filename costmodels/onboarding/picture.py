@@ -34,7 +34,7 @@ def efficiency_svg(onboarding: Onboarding, title: str) -> str:
         }
     )
     with settings:
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.8, 4.4), layout="constrained")
         axes = figure.subplots()
         _draw(axes, onboarding)
         axes.set_title(title, fontsize=10.0)
@@ -71,7 +71,7 @@ def _draw(axes: Axes, onboarding: Onboarding) -> None:
     axes.set_yticks([value for value in (0.5, 1, 2, 5, 10, 20, 50, 100) if low <= value <= high])
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8.0, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8.0, frameon=False)
 
 
 def _apart(ticks: list[int]) -> list[int]:
