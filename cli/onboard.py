@@ -129,8 +129,8 @@ def onboard(
         missing = len(found.prospect.plan) - found.planned_measured
         if missing:
             click.echo(
-                f"{missing} of {len(found.prospect.plan)} planned networks have no latency: edgecost db info --failures."
-                " On a quieter machine another --seed, or a larger --budget, plans others."
+                f"{missing} of {len(found.prospect.plan)} planned networks have no latency: edgecost db info --failures"
+                "\nOn a quieter machine another --seed, or a larger --budget, plans others."
             )
         click.echo(f"Written to {where}. Next: edgecost price {where} --random 5")
     return 1 if outcome is not None and outcome.failed else 0
