@@ -12,7 +12,7 @@ from .output import Talk, few, percent, print_json, print_table
 if TYPE_CHECKING:
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.onboarding.kernel_transfer import KernelPlan, KernelSource, Transferred
-    from ..profiler.records import RuntimeProfile
+    from ..profiler.records import Json, RuntimeProfile
 
 #: What each of the models that are compared is called.
 _NAMES = {
@@ -70,7 +70,7 @@ def onboard_kernels(
 
 def _default_folder(setting: LocalSetting) -> Path:
     """Beside the predictor of `train`, never in its place."""
-    from .models import default_predictor
+    from .metrics import default_predictor
 
     trained = default_predictor(setting.device.identity, setting.profile)
     return trained.with_name(f"{trained.name}-onboarded")
@@ -79,13 +79,18 @@ def _default_folder(setting: LocalSetting) -> Path:
 def _save(made: Transferred, setting: LocalSetting, folder: Path) -> None:
     from datetime import datetime, timezone
 
+    from ..costmodels.card_file import plain_json
     from ..costmodels.predictor_file import save_predictor
     from ..costmodels.quickstart import training_provenance
 
-    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    save_predictor(
-        made.predictor, folder, {**training_provenance(setting), "trained_at": when, "transfer": made.document()}
-    )
+    origin: dict[str, Json] = {
+        **training_provenance(setting),
+        "metric": "latency",
+        "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "environment": plain_json(dict(setting.stage.environment.document)),
+        "transfer": made.document(),
+    }
+    save_predictor(made.predictor, folder, origin)
 
 
 def _show_plan(plan: KernelPlan, sources: list[KernelSource], as_json: bool) -> None:
