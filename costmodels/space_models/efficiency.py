@@ -80,14 +80,17 @@ class EfficiencyReport:
         return [head, *(_line(gain) for gain in self.gains)]
 
 
-def learning_curves(beliefs: Beliefs, *, sizes: Sequence[int] = CURVE_SIZES, seed: int = 0) -> tuple[Curve, ...]:
-    """The error of each source as a function of the samples it shows. Seconds, once per fleet.
+def learning_curves(
+    beliefs: Beliefs, *, sizes: Sequence[int] = CURVE_SIZES, names: Sequence[str] | None = None, seed: int = 0
+) -> tuple[Curve, ...]:
+    """The error of each source as a function of the samples it shows. A second or two for each source.
 
     The prior over the lattice is the fleet's, which has seen some samples of the source: for few samples that is a
     little too good.
 
     Args:
         sizes: ascending.
+        names: sources to play the unknown device; all where none are given.
         seed: which samples are shown.
 
     Raises:
@@ -99,6 +102,8 @@ def learning_curves(beliefs: Beliefs, *, sizes: Sequence[int] = CURVE_SIZES, see
     operators = operator_groups(fleet.encoding)
     curves = []
     for place, source in enumerate(fleet.sources):
+        if names is not None and source.name not in names:
+            continue
         rest = fleet.without(source.name)
         unknown = Beliefs(rest, make_branches(rest, operators, beliefs.priors), beliefs.priors)
         order = np.random.default_rng([seed, place]).permutation(len(source.rows))

@@ -131,7 +131,7 @@ def encode_cells(
             raise UsageError(f"weighting {name!r} must have {len(op_names)} weights, one per operator, none below zero")
     present = chosen != none_op
     alive = _reaching(present, way)
-    through = alive & _reached(present, way)
+    through = carrying(present, way)
     priced = [op for op in range(len(op_names)) if op != none_op]
     live = (_counts(name, chosen, op_names, where, priced) for name, where in (("alive", alive), ("through", through)))
     blocks = (
@@ -199,26 +199,60 @@ def encode_layers(
             f"candidates for {chosen.shape[1]} layers do not fit layers of shape {shape.shape} "
             f"and multiply-adds of shape {macs.shape}"
         )
+    depthwise, activations = _layer_work(shape, op_names)
+    return encode_chain(chosen, _stages(shape), ChainWork(macs, depthwise, activations), op_names=op_names)
+
+
+@dataclass(frozen=True, eq=False)
+class ChainWork:
+    """What each candidate of each layer of a chain has to do, arrays of shape (layers, candidates).
+
+    Attributes:
+        macs: multiply-adds; ``depthwise_macs`` those of depthwise convolutions.
+        activations: elements written; 0 for a candidate that computes nothing.
+    """
+
+    macs: Floats
+    depthwise_macs: Floats
+    activations: Floats
+
+
+def encode_chain(ops: npt.ArrayLike, stages: npt.ArrayLike, work: ChainWork, *, op_names: Sequence[str]) -> Encoding:
+    """Encode chains of any blocks; the columns are those of ``encode_layers``.
+
+    Args:
+        ops: shape (architectures, layers), candidate of each layer, 0 … len(op_names) - 1. A layer that may be absent
+            has a candidate that says so.
+        stages: shape (layers,), the number of the stage of each layer, from 0, ascending.
+
+    Raises:
+        UsageError: shapes that do not fit, or a candidate outside the list.
+    """
+    chosen, stage = _choices(ops, len(op_names)), np.asarray(stages, dtype=np.int64)
+    if stage.shape != (chosen.shape[1],) or work.macs.shape != (chosen.shape[1], len(op_names)):
+        raise UsageError(
+            f"candidates for {chosen.shape[1]} layers do not fit stages of shape {stage.shape} "
+            f"and work of shape {work.macs.shape}"
+        )
     blocks = (
         _counts("counts", chosen, op_names, np.ones(chosen.shape, dtype=bool)),
-        _stage(chosen, shape, op_names),
-        _chain_work(chosen, shape, macs, op_names),
+        _stage(chosen, stage, op_names),
+        _chain_work(chosen, work),
         _one_hot(chosen, op_names),
     )
     return Encoding(blocks, np.zeros(len(chosen), dtype=bool))
 
 
-def _chain_work(chosen: Ints, layers: Ints, macs: Floats, op_names: Sequence[str]) -> Block:
-    depthwise, activations = _layer_work(layers, op_names)
+def _chain_work(chosen: Ints, work: ChainWork) -> Block:
     works = {
-        "macs_millions": macs / 1e6,
-        "depthwise_macs_millions": depthwise / 1e6,
-        "activations_millions": activations / 1e6,
-        "active_layers": (activations > 0).astype(np.float64),
+        "macs_millions": work.macs / 1e6,
+        "depthwise_macs_millions": work.depthwise_macs / 1e6,
+        "activations_millions": work.activations / 1e6,
+        "active_layers": (work.activations > 0).astype(np.float64),
     }
     place = np.arange(chosen.shape[1])
     return Block(
-        "physical", tuple(works), np.column_stack([work[place, chosen].sum(axis=1) for work in works.values()])
+        "physical", tuple(works), np.column_stack([each[place, chosen].sum(axis=1) for each in works.values()])
     )
 
 
@@ -253,6 +287,11 @@ def _reaching(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
         alive[:, place] = present[:, place] & useful[:, target]
         useful[:, source] |= alive[:, place]
     return alive
+
+
+def carrying(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
+    """Edges that carry something of the input to the output, shape as ``present``, (architectures, edges)."""
+    return _reaching(present, edges) & _reached(present, edges)
 
 
 def _reached(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
@@ -360,13 +399,17 @@ def _ways(edges: Sequence[tuple[int, int]]) -> list[list[int]]:
     return sorted(found)
 
 
-def _stage(chosen: Ints, layers: Ints, op_names: Sequence[str]) -> Block:
-    """Layers of each candidate by stage: a stage is a run of layers with one output size and one width."""
+def _stages(layers: Ints) -> Ints:
+    """The stage of each layer: a run of layers with one output size and one width."""
     signature = np.column_stack([-(-layers[:, 0] // layers[:, 3]), layers[:, 2]])
-    stage = np.concatenate([[0], np.cumsum((np.diff(signature, axis=0) != 0).any(axis=1))])
+    return np.concatenate([[0], np.cumsum((np.diff(signature, axis=0) != 0).any(axis=1))])[: len(layers)]
+
+
+def _stage(chosen: Ints, stage: Ints, op_names: Sequence[str]) -> Block:
+    """Layers of each candidate by stage."""
     columns: list[str] = []
-    values: list[Floats] = []
-    for number in range(int(stage.max()) + 1 if len(layers) else 0):
+    values: list[Floats] = [np.zeros((len(chosen), 0))]
+    for number in range(int(stage.max()) + 1 if len(stage) else 0):
         part = _counts("", chosen[:, stage == number], op_names, np.ones((len(chosen), (stage == number).sum()), bool))
         columns += [f"{number}_{column}" for column in part.columns]
         values.append(part.values)

@@ -122,7 +122,7 @@ class FewShotModel:
 
     def interval_width(self, alpha: float = 0.1) -> Width:
         """How many deviations the interval reaches to each side, and what says so."""
-        return few_shot_width(self.latency_ms, self.loo_ms(), self._loo_deviation_ms(), alpha)
+        return few_shot_width(self.latency_ms, self.loo_ms(), self.loo_deviation_ms(), alpha)
 
     def predict_interval_ms(self, alpha: float = 0.1) -> Floats:
         """Interval for a new measurement of every architecture, milliseconds, shape (architectures, 2).
@@ -142,7 +142,8 @@ class FewShotModel:
         """Posterior weight, within the table, of being like each source alone; what is missing is like none of them."""
         return {name: self.table.weight_of(f"twin:{name}") for name in self.fleet.names}
 
-    def _loo_deviation_ms(self) -> Floats:
+    def loo_deviation_ms(self) -> Floats:
+        """Standard deviation of each sample's prediction from the others, milliseconds, shape (samples,)."""
         table, weight = self.table.loo_deviation_ms, self.stack_weight
         if self.stack is None or weight == 0:
             return table

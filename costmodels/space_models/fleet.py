@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 #: A relative surface is never below this share of its median: networks that cost nothing would be divided by.
-_LEAST = 0.05
+LEAST = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Fleet:
         if not self.sources:
             return np.zeros((self.encoding.size, 0))
         surfaces = np.column_stack([source.surface_ms for source in self.sources])
-        return np.maximum(surfaces / np.median(surfaces[self.typical], axis=0), _LEAST)
+        return np.maximum(surfaces / np.median(surfaces[self.typical], axis=0), LEAST)
 
     def without(self, name: str) -> Fleet:
         """The fleet as it would be if this device were unknown."""

@@ -48,7 +48,7 @@ def linear_form(model: FewShotModel) -> LinearForm:
         for name, cost in costs.items():
             columns[name] += share * branch.weight * cost
     raw: dict[str, float] = {}
-    for group, column, name, centre, spread in _raw_columns(fleet.encoding):
+    for group, column, name, centre, spread in raw_columns(fleet.encoding):
         per_unit = columns[f"{group}.{column}"] / spread
         raw[name] = per_unit
         constant_ms -= per_unit * centre
@@ -78,7 +78,7 @@ def _branch_form(branch: FittedBranch, model: FewShotModel) -> tuple[Floats, flo
     return on_surface * surface + np.array(list(moved.values())), level_ms, costs
 
 
-def _raw_columns(encoding: Encoding) -> Iterator[tuple[str, str, str, float, float]]:
+def raw_columns(encoding: Encoding) -> Iterator[tuple[str, str, str, float, float]]:
     """Group, column, ``block.column``, centre and spread of each column that ``operator_groups`` made."""
     typical = ~encoding.degenerate
     work = "live" if "live" in encoding.names else "work"

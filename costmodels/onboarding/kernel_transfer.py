@@ -1,0 +1,359 @@
+"""A predictor for a new device from few of its kernels: another device's measurements, translated.
+
+What a known device measured is moved by the shift that the few common kernels show (``kernel_shift``), and a predictor
+is trained on the result as on any measurements: it is an ordinary one, and ``edgecost predict`` takes it. Several known
+devices are mixed by the evidence of their shifts. Its intervals are not those of the translated numbers, which hide
+what the translation gets wrong, but of the new device's own kernels, each left out in turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ...db import Store
+from ...profiler.errors import GateError, ModelError, UsageError
+from ...profiler.kernels.graph import Kernel
+from ...profiler.records import Device, Json, RuntimeProfile
+from ...profiler.workload import Workload
+from ..composition import FIT_MIN, Composition
+from ..dataset import NETWORK_PURPOSES, Sample, load_samples, sample_kernels
+from ..kernel_work import kind_of
+from ..predictor import LatencyPredictor
+from .kernel_shift import Shift, choose_kernels, fit_shift, shift_columns
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Purposes of kernels that were measured by themselves; blocks are sums of kernels that may move apart.
+PURPOSES = ("kernel", "repeated")
+#: Fewest kernels of a known device, of which a predictor can be made, and of a new one, that say how it differs.
+KNOWN_MIN, NEW_MIN = 100, 10
+#: Kernels shorter than this are not chosen: on a slower clock the overhead would be most of them.
+CHOSEN_MS = 0.01
+#: A known device with less than this share of the evidence is left out of the mixture.
+WEIGHT_MIN = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class KernelSource:
+    """Kernels of a device and profile that are known.
+
+    Attributes:
+        graphs: kernels of each sample's graph: one, or its copies.
+        networks: whole networks, and ``network_graphs`` their kernels.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    graphs: tuple[tuple[Kernel, ...], ...]
+    networks: tuple[Sample, ...]
+    network_graphs: tuple[tuple[Kernel, ...], ...]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        return tuple(sample.workload.graph_hash for sample in self.samples)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPlan:
+    """Which kernels to measure, in order, and how many of each kind."""
+
+    workloads: tuple[Workload, ...]
+    kinds: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Transferred:
+    """A predictor that was made for a new device.
+
+    Attributes:
+        kernels: of the new device, on which the shift stands.
+        weights: share of each known device.
+        errors_percent: mean absolute error on kernels of the new device, each unknown to the model that prices it:
+            ``as it is`` (the known device's predictor unchanged), ``one factor``, and ``shift``, which is this one;
+            ``within_10``: share of kernels within 10 % by the same names.
+        factor: the new device's kernels beside the known one's, a median.
+        networks: of the new device, that fitted what a network takes beyond its kernels; 0 where the known device's
+            stand in.
+    """
+
+    predictor: LatencyPredictor
+    kernels: int
+    weights: Mapping[str, float]
+    errors_percent: Mapping[str, float]
+    within_10: Mapping[str, float]
+    factor: float
+    networks: int
+
+    def document(self) -> dict[str, Json]:
+        """As JSON, without the model."""
+        return {
+            "kernels": self.kernels,
+            "networks": self.networks,
+            "factor": self.factor,
+            "known_devices": dict(self.weights),
+            "errors_percent": dict(self.errors_percent),
+            "within_10": dict(self.within_10),
+        }
+
+
+def kernel_sources(store: Store, new: Device, profile: RuntimeProfile) -> tuple[list[KernelSource], list[str]]:
+    """Devices and profiles whose kernels are those of this profile, most kernels first; and notes on the others.
+
+    Kernels are the same where runtime, provider, level of optimisation and precision are: threads, versions, options
+    and the machine may differ.
+    """
+    pairs = dict.fromkeys((m.device_identity, m.profile_hash) for m in store.measurements(purposes=PURPOSES))
+    names = {device.identity: device.name for device in store.devices()}
+    found, notes = [], []
+    for identity, profile_hash in pairs:
+        other = store.profile(profile_hash)
+        if other is None or (identity, profile_hash) == (new.identity, profile.profile_hash):
+            continue
+        name = f"{names[identity]}/{other.label} ({identity[:6]}.{profile_hash[:6]})"
+        if _language(other) != _language(profile):
+            notes.append(f"{name}: its kernels are others than those of {profile.label}")
+            continue
+        samples = load_samples(store, identity, other, purposes=PURPOSES)
+        if len(samples) < KNOWN_MIN:
+            notes.append(f"{name}: {len(samples)} kernels are too few to borrow from ({KNOWN_MIN})")
+            continue
+        networks = load_samples(store, identity, other, purposes=NETWORK_PURPOSES)
+        found.append(_source(name, samples, networks, other))
+    return sorted(found, key=lambda source: -len(source.samples)), notes
+
+
+def _language(profile: RuntimeProfile) -> tuple[str, ...]:
+    return (profile.runtime, profile.provider, profile.graph_level, profile.precision)
+
+
+def _source(name: str, samples: Sequence[Sample], networks: Sequence[Sample], profile: RuntimeProfile) -> KernelSource:
+    graphs = sample_kernels(samples, profile)
+    # A kernel without a price teaches nothing; it is none of those that are planned, but a file may bring one.
+    kept = [place for place, graph in enumerate(graphs) if graph and all(map(kind_of, graph))]
+    whole = readable(networks, profile)
+    return KernelSource(
+        name,
+        tuple(samples[place] for place in kept),
+        tuple(graphs[place] for place in kept),
+        tuple(sample for sample, _ in whole),
+        tuple(graph for _, graph in whole),
+    )
+
+
+def readable(networks: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Sample, tuple[Kernel, ...]]]:
+    """Networks with their kernels, without those that the runtime no longer opens, such as a file that is gone."""
+    found = []
+    for sample in networks:
+        with suppress(ModelError):
+            found += [(sample, graph) for graph in sample_kernels([sample], profile)]
+    return found
+
+
+def plan_transfer(sources: Sequence[KernelSource], budget: int) -> KernelPlan:
+    """Kernels that say most about how a new device differs, out of those that every known device measured.
+
+    Raises:
+        UsageError: no known device.
+    """
+    _need(sources)
+    common = set(sources[0].hashes).intersection(*(source.hashes for source in sources[1:]))
+    first = sources[0]
+    columns = shift_columns([graph[0] for graph in first.graphs])
+    rows = [
+        place
+        for place, sample in enumerate(first.samples)
+        if sample.workload.graph_hash in common and sample.latency_ms >= CHOSEN_MS
+    ]
+    chosen = choose_kernels(columns, rows, budget).tolist()
+    kinds: dict[str, int] = {}
+    for place in chosen:
+        kind = kind_of(first.graphs[place][0]) or ""
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return KernelPlan(tuple(first.samples[place].workload for place in chosen), kinds)
+
+
+def transfer(
+    sources: Sequence[KernelSource],
+    measured: Sequence[Sample],
+    networks: Sequence[Sample],
+    profile: RuntimeProfile,
+    *,
+    core_cache_bytes: int | None = None,
+    seed: int = 0,
+) -> Transferred:
+    """Make a predictor for the device that measured these kernels.
+
+    Args:
+        measured: kernels of the new device; those that no known device measured take no part.
+        networks: whole networks of the new device. From ``composition.FIT_MIN`` on they say what a network takes beyond
+            its kernels, otherwise the heaviest known device does.
+        profile: of the new device.
+
+    Raises:
+        UsageError: no known device.
+        GateError: too few kernels that a known device has measured, too.
+    """
+    _need(sources)
+    new = {sample.workload.graph_hash: math.log(sample.latency_ms) for sample in measured}
+    parts = _mixture(sources, new)
+    rows = _translate(parts, new)
+    whole = readable(networks, profile)
+    whole = whole if len(whole) >= FIT_MIN else []
+    predictor = LatencyPredictor(random_state=seed).fit(
+        [*(row.graph for row in rows), *(graph for _, graph in whole)],
+        [*(math.exp(row.label) for row in rows), *(sample.latency_ms for sample, _ in whole)],
+        is_network=[False] * len(rows) + [True] * len(whole),
+        core_cache_bytes=core_cache_bytes,
+    )
+    heaviest = max(parts, key=lambda part: part.weight)
+    if not whole:
+        predictor.composition_ = _borrowed_composition(heaviest, core_cache_bytes, seed)
+        # Their errors would be those of another device.
+        predictor.network_scores_ = np.zeros(0)
+    errors = _errors(rows, predictor.held_out_ms_, new)
+    # The trees' errors on translated numbers say nothing of the translation.
+    predictor.scores_ = np.sort(np.abs(errors["shift"]))
+    percent = {name: np.abs(np.expm1(error)) * 100 for name, error in errors.items()}
+    return Transferred(
+        predictor=predictor,
+        kernels=len(errors["shift"]),
+        weights={part.source.name: part.weight for part in parts},
+        errors_percent={name: float(error.mean()) for name, error in percent.items()},
+        within_10={name: float((error <= 10).mean()) for name, error in percent.items()},
+        factor=math.exp(heaviest.shift.common),
+        networks=len(whole),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A known device with its shift, its share, and the rows of its kernels that the new device measured."""
+
+    source: KernelSource
+    shift: Shift
+    rows: Ints
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A kernel as the mixture of known devices has it, in logarithms of milliseconds.
+
+    Attributes:
+        label: what the predictor learns: the new device's own number where there is one, else ``shifted``.
+        known: without the shift; ``left_out``: shifted by what the other kernels say; None where it was not measured.
+    """
+
+    graph: tuple[Kernel, ...]
+    graph_hash: str
+    label: float
+    known: float
+    shifted: float
+    left_out: float | None
+
+
+def _need(sources: Sequence[KernelSource]) -> None:
+    if not sources:
+        raise UsageError(
+            f"no other device or profile in the database has {KNOWN_MIN} measured kernels of this kind",
+            remedy="measure them once on a device that you have: edgecost campaign kernels; without one, learn this"
+            " device from its own 1,400: edgecost campaign kernels, edgecost train",
+        )
+
+
+def _mixture(sources: Sequence[KernelSource], new: Mapping[str, float]) -> list[_Part]:
+    """Each known device that the new one has enough kernels in common with, by the evidence of its shift.
+
+    The evidence is that of the kernels which all of them know: others would count for some of them only.
+    """
+    places = [np.flatnonzero([one in new for one in source.hashes]) for source in sources]
+    usable = [(source, rows) for source, rows in zip(sources, places, strict=True) if len(rows) >= NEW_MIN]
+    if not usable:
+        most = max(map(len, places))
+        raise GateError(
+            f"{most} measured kernels are known from another device; {NEW_MIN} is the least",
+            remedy="measure more: --budget 20; or see what failed: edgecost db info --failures",
+        )
+    shared = set(new).intersection(*(source.hashes for source, _ in usable))
+    shifts, evidence = [], []
+    for source, rows in usable:
+        columns = shift_columns([graph[0] for graph in source.graphs])
+        ratio = {row: _log_ratio(source, row, new) for row in rows.tolist()}
+        shifts.append(fit_shift(columns, rows, list(ratio.values())))
+        fair = [row for row in ratio if source.hashes[row] in shared]
+        evidence.append(fit_shift(columns, fair, [ratio[row] for row in fair]).log_evidence if len(fair) > 1 else 0.0)
+    weight = np.exp(np.array(evidence) - max(evidence))
+    weight /= weight.sum()
+    weight = np.where(weight >= WEIGHT_MIN, weight, 0.0)
+    weight /= weight.sum()
+    return [
+        _Part(source, shift, rows, share)
+        for (source, rows), shift, share in zip(usable, shifts, weight.tolist(), strict=True)
+        if share
+    ]
+
+
+def _log_ratio(source: KernelSource, row: int, new: Mapping[str, float]) -> float:
+    sample = source.samples[row]
+    return new[sample.workload.graph_hash] - math.log(sample.latency_ms)
+
+
+def _translate(parts: Sequence[_Part], new: Mapping[str, float]) -> list[_Row]:
+    """Every kernel of the known devices once, the mean of its translations by the devices' weights."""
+    seen: dict[str, tuple[tuple[Kernel, ...], list[tuple[float, float, float, float]]]] = {}
+    for part in parts:
+        left_out = dict(zip(part.rows.tolist(), part.shift.loo.tolist(), strict=True))
+        for place, (sample, graph) in enumerate(zip(part.source.samples, part.source.graphs, strict=True)):
+            known, moved = math.log(sample.latency_ms), float(part.shift.log_ratio[place])
+            number = (part.weight, known, known + moved, known + left_out.get(place, math.nan))
+            seen.setdefault(sample.workload.graph_hash, (graph, []))[1].append(number)
+    rows = []
+    for graph_hash, (graph, numbers) in seen.items():
+        table = np.array(numbers)
+        known, shifted, left_out_mean = (table[:, 0] @ table[:, 1:] / table[:, 0].sum()).tolist()
+        is_measured = graph_hash in new
+        label = new[graph_hash] if is_measured else shifted
+        rows.append(_Row(graph, graph_hash, label, known, shifted, left_out_mean if is_measured else None))
+    return rows
+
+
+def _errors(rows: Sequence[_Row], held_out_ms: Floats, new: Mapping[str, float]) -> dict[str, Floats]:
+    """Log errors on the new device's kernels: of the known device's predictor as it is, of it with one factor, and of
+    the shifted one. The trees had not seen the kernel, the factor and the shift are those of the other kernels.
+    """
+    places = [place for place, row in enumerate(rows) if row.left_out is not None and np.isfinite(held_out_ms[place])]
+    truth = np.array([new[rows[place].graph_hash] for place in places])
+    priced = np.log(held_out_ms[places])
+    unshifted = priced - np.array([rows[place].shifted - rows[place].known for place in places])
+    shift = np.array([(rows[place].left_out or 0.0) - rows[place].known for place in places])
+    ratio = truth - np.array([rows[place].known for place in places])
+    factor = np.array([np.median(np.delete(ratio, place)) for place in range(len(places))])
+    return {
+        "as it is": unshifted - truth,
+        "one factor": unshifted + factor - truth,
+        "shift": unshifted + shift - truth,
+    }
+
+
+def _borrowed_composition(part: _Part, core_cache_bytes: int | None, seed: int) -> Composition | None:
+    """What a network takes beyond its kernels, as on the known device, with the common factor on what has a unit."""
+    source = part.source
+    if len(source.networks) < FIT_MIN:
+        return None
+    own = LatencyPredictor(random_state=seed).fit(
+        [*source.graphs, *source.network_graphs],
+        [sample.latency_ms for sample in (*source.samples, *source.networks)],
+        is_network=[False] * len(source.graphs) + [True] * len(source.networks),
+        core_cache_bytes=core_cache_bytes,
+    )
+    if own.composition_ is None:
+        return None
+    weights, activations = (cost * math.exp(part.shift.common) for cost in own.composition_.ms_per_megabyte)
+    return replace(own.composition_, ms_per_megabyte=(weights, activations))
