@@ -1,7 +1,8 @@
 """From kernels to the network: what the sum of kernels measured alone misses, and what it takes to make up for it.
 
 A kernel that runs again and again finds its operands in the cache of its core. In a network all other kernels' weights
-have passed in between, so that its own come from further away, unless those of the whole network fit that cache. Its
+have passed in between, so that its own come from further away, unless those of the whole network fit that cache; as far
+as they do not fit it, they came from there when it ran alone, too. Its
 activations were just written by the kernel before, and come from further away where they are too many for the cache:
 
     latency = scale × Σ kernels + a × weights beyond the cache + b × activations beyond the cache
@@ -161,6 +162,9 @@ def bytes_moved(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) 
 def bytes_moved_by_kernel(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
     """The same kernel by kernel, shape (kernels, 2): of the weights each has its share of what the cache does not hold.
 
+    A kernel's weights count up to one cache: what is more was not in it when the kernel ran alone either, and is in its
+    own time.
+
     A weight that two kernels read counts twice; activations count where they are written and where they are read, as
     far as their shapes are known.
 
@@ -168,16 +172,18 @@ def bytes_moved_by_kernel(kernels: Sequence[Kernel], core_cache_bytes: int | Non
         core_cache_bytes: None for ``CORE_CACHE_BYTES``.
     """
     own = own_bytes(kernels, core_cache_bytes)
-    return own * [float(share_beyond(own[:, 0].sum(), core_cache_bytes)), 1.0]
+    moved: Floats = own[:, 1:] * [float(share_beyond(own[:, 0].sum(), core_cache_bytes)), 1.0]
+    return moved
 
 
 def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
-    """What each kernel brings whatever network it is in, shape (kernels, 2): its weights, its activations beyond the
-    cache. Of the weights only a share counts, the same for all of a network (``share_beyond``)."""
+    """What each kernel brings whatever network it is in, shape (kernels, 3): its weights, those up to one cache, and
+    its activations beyond the cache. Of the second a share counts, the same for all of a network (``share_beyond``)."""
     cache = core_cache_bytes or CORE_CACHE_BYTES
     weights = np.array([_bytes_read(kernel) for kernel in kernels], np.float64)
     activations = np.array([_activation_bytes(kernel) for kernel in kernels], np.float64)
-    return np.stack([weights, np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)], axis=1)
+    beyond = np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)
+    return np.stack([weights, np.minimum(weights, cache), beyond], axis=1)
 
 
 def share_beyond(weights_bytes: npt.ArrayLike, core_cache_bytes: int | None = None) -> Floats:

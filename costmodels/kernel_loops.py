@@ -249,9 +249,9 @@ def _spans(kernel: Kernel, name: str, target: Shape) -> int:
     if any(word in name for word in ("Softmax", "Normalization", "Reduce", "ArgM")):
         return size(source[:-1])
     if name == "Concat":
-        return size(target[: _place(kernel, target)]) * max(1, len(kernel.inputs) + len(kernel.weights))
+        return size(target[: _place(kernel, target)])
     if name == "Split":
-        return size(source[: _place(kernel, source)]) * len(kernel.outputs)
+        return size(source[: _place(kernel, source)])
     if "Pool" in name or name in ("Pad", "Slice", "Gather", "Resize", "Upsample"):
         return size(target[:-1])
     return _broadcast_spans([shape or () for shape in (*kernel.inputs, *kernel.weights)], target)

@@ -150,7 +150,7 @@ class PopulationPricer:
         composition, cache = self.predictor.composition_, self.predictor.core_cache_bytes_
         if composition is None:
             return sums_ms
-        own = own_bytes(population.kernels, cache).reshape(-1, 2)
+        own = own_bytes(population.kernels, cache).reshape(-1, 3)
         share = share_beyond(population.sums(own[:, 0]), cache)
-        weights, activations = (population.sums(np.where(is_priced, column, 0.0)) for column in own.T)
+        weights, activations = (population.sums(np.where(is_priced, column, 0.0)) for column in own.T[1:])
         return composition.compose(sums_ms, np.stack([weights * share, activations], axis=1))

@@ -18,8 +18,12 @@ from .features import WORK
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Weight of the ridge term, relative to columns of norm 1: settles directions that the data do not, and no more.
-_RIDGE = 1e-3
+#: Weight of the ridge term, relative to columns of norm 1: settles directions that the data do not, and no more. How
+#: loops run is held back further: where all kernels of a kind start as many loops as they are calls, the call costs and
+#: not the loop, and one that starts a thousand times as many is not a thousand times as dear.
+_RIDGE, _LOOPS_RIDGE = 1e-3, 0.05
+#: Terms of the first sort: calls, operations and bytes.
+_PLAIN_TERMS = 5
 #: Smallest price of a kernel, 1 ns: a kind whose coefficients all vanish still has a logarithm.
 _FLOOR_MS = 1e-6
 #: Graphs whose rows of the design exist at the same time: some ten megabytes.
@@ -107,12 +111,13 @@ def _by_company(gram: Floats, moments: Floats, kinds: int) -> Floats:
             left.difference_update(found)
             group += found
         columns = (np.array(group)[:, None] * len(WORK) + np.arange(len(WORK))).ravel()
-        part = _non_negative(gram[np.ix_(columns, columns)], moments[columns])
+        ridge = np.where(columns % len(WORK) < _PLAIN_TERMS, _RIDGE, _LOOPS_RIDGE)
+        part = _non_negative(gram[np.ix_(columns, columns)], moments[columns], ridge)
         solution[group] = part.reshape(len(group), len(WORK))
     return solution
 
 
-def _non_negative(gram: Floats, moments: Floats) -> Floats:
+def _non_negative(gram: Floats, moments: Floats, ridge: Floats) -> Floats:
     """The non-negative solution of normal equations; columns without any entry get 0."""
     from scipy.optimize import nnls  # half a second, which pricing goes without
 
@@ -123,7 +128,7 @@ def _non_negative(gram: Floats, moments: Floats) -> Floats:
         return solution
     # The triangular factor has the same normal equations as the design with its ridge, whose rows are all graphs.
     inner = gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    factor = np.linalg.cholesky(inner + np.eye(len(used)) * _RIDGE**2)
+    factor = np.linalg.cholesky(inner + np.diag(ridge[used] ** 2))
     found, _ = nnls(factor.T, np.linalg.solve(factor, moments[used] / scale[used]))
     solution[used] = found / scale[used]
     return solution

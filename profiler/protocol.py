@@ -35,8 +35,9 @@ DISCARDS = 2
 DISCARDS_MAX = 8
 #: What does not fit the cache of a core takes several runs to come as near as it will. On a Xeon whose last cache holds
 #: what the cores gave up, a kernel of 9.6 MB took 1.0, 0.79, 0.46, 0.47, 0.41 and then 0.40 ms. So runs are discarded
-#: until one takes no more than this per cent of the shortest so far, but no more than so many.
-SETTLED_PERCENT = 110
+#: until one takes no more than this per cent of the shortest so far, or is hardly faster than the one before it (a
+#: neighbour may keep all of them above the shortest), and no more than so many.
+SETTLED_PERCENT, FASTER_PERCENT = 110, 95
 SETTLE_MAX = 5
 #: Timed runs of a visit: about this long, so that a scheduler slice rarely ends inside it, but never fewer than 3.
 VISIT_NS = 1_500_000
@@ -155,6 +156,7 @@ def runner_rules(settings: Settings | None = None) -> dict[str, int]:
         "discards_max": max(DISCARDS_MAX, settings.discards),
         "discard_ns": settings.discard_ns,
         "settled_percent": SETTLED_PERCENT,
+        "faster_percent": FASTER_PERCENT,
         "settle_max": max(SETTLE_MAX, settings.discards),
         "visit_ns": settings.visit_ns,
         "runs_min": settings.runs_min,

@@ -895,17 +895,21 @@ class Runner(object):
     def _settle(self, session, typical):
         """Run without timing until the caches hold what this session needs; the shortest time of a run so far."""
         rules, wall = self.rules, self.wall
-        made, spent, taken = 0, 0, 0
+        made, spent, taken, is_settling = 0, 0, 0, False
         while (
             made < rules["discards"]
             or (spent < rules["discard_ns"] and made < rules["discards_max"])
-            or (100 * taken > rules["settled_percent"] * typical and made < rules["settle_max"])
+            or (is_settling and made < rules["settle_max"])
         ):
+            before = taken
             begin = wall()
             session.run()
             taken = wall() - begin
             made, spent = made + 1, spent + taken
             typical = min(typical, taken)
+            is_settling = 100 * taken > rules["settled_percent"] * typical and (
+                made == 1 or 100 * taken < rules["faster_percent"] * before
+            )
         return typical
 
     def profile(self, request):

@@ -142,14 +142,20 @@ PRODUCT = Kernel("MatMul", ((1, 8),), ((8, 16),), (None,), (), "float32", (1,), 
 
 
 def test_bytes_count_as_often_as_they_move_and_by_their_type() -> None:
-    # A cache of 2 bytes: activations count beyond one of them in each kernel, weights beyond four in all.
-    assert_allclose(bytes_moved([HALF], 2), [(8 * 4 * 9 + 8) * 2 - 4, (4 * 64 + 8 * 64) * 2 - 1])
-    assert_allclose(bytes_moved([PRODUCT, PRODUCT], 2), [2 * 8 * 16 * 4 - 4, 2 * (8 * 4 - 1)])
+    # Activations count beyond half a cache in each kernel, weights up to one cache of each, beyond two in all.
+    assert_allclose(bytes_moved([HALF], 200), [200 * (592 - 400) / 592, (4 * 64 + 8 * 64) * 2 - 100])
+    assert_allclose(bytes_moved([PRODUCT, PRODUCT], 20), [2 * 20 * (1024 - 40) / 1024, 2 * (8 * 4 - 10)])
     assert weight_bytes([HALF, PRODUCT]) == (8 * 4 * 9 + 8) * 2 + 8 * 16 * 4
     assert bytes_moved([], 2).tolist() == [0, 0]
 
 
-@given(st.integers(1, 1 << 24), st.integers(1, 1 << 24))
+def test_weights_that_no_cache_held_when_their_kernel_ran_alone_are_not_charged_again() -> None:
+    alone, among = bytes_moved([HALF], 4)[0], bytes_moved([HALF] * 100, 1000)[0]
+    assert alone <= 4
+    assert among == pytest.approx(100 * 592 - 2000)
+
+
+@given(st.integers(600, 1 << 24), st.integers(600, 1 << 24))
 def test_a_larger_cache_leaves_no_more_to_fetch(one: int, other: int) -> None:
     kernels = [HALF, PRODUCT] * 20
     small, large = bytes_moved(kernels, min(one, other)), bytes_moved(kernels, max(one, other))
@@ -158,8 +164,8 @@ def test_a_larger_cache_leaves_no_more_to_fetch(one: int, other: int) -> None:
 
 def test_kernels_share_what_is_fetched_by_their_weights() -> None:
     kernels = [HALF, PRODUCT, HALF]
-    moved = bytes_moved_by_kernel(kernels, 100)
-    assert_allclose(moved.sum(axis=0), bytes_moved(kernels, 100))
+    moved = bytes_moved_by_kernel(kernels, 600)
+    assert_allclose(moved.sum(axis=0), bytes_moved(kernels, 600))
     assert moved[0].tolist() == moved[2].tolist()
     assert moved[0, 0] / moved[1, 0] == pytest.approx(weight_bytes([HALF]) / weight_bytes([PRODUCT]))
 

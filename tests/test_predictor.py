@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from edgecost.costmodels.composition import bytes_moved
+from edgecost.costmodels.features import feature_matrix, work_matrix
+from edgecost.costmodels.kernel_work import kind_of
 from edgecost.costmodels.predictor import GRAPHS_MIN, LatencyPredictor
 from edgecost.profiler.errors import GateError, UsageError
 from edgecost.profiler.kernels.graph import Kernel
@@ -48,6 +51,32 @@ def test_the_trees_better_the_roofline(fitted, fresh, law) -> None:
     both = LatencyPredictor().fit(*training(fresh, law))
     rest, truth = fresh[half:], law.true_ms(fresh[half:])
     assert np.mean(np.abs(np.log(both.predict(rest) / truth))) < np.mean(np.abs(np.log(only.predict(rest) / truth)))
+
+
+def test_trained_on_small_graphs_it_prices_large_ones_where_trees_alone_stand_still(cell_graphs, law) -> None:
+    """Twelvefold and more: physics extrapolates, leaves do not."""
+    alone = [(kernel,) for graph in cell_graphs for kernel in graph]
+    sizes = law.true_ms(alone)
+    small = [graph for graph, size in zip(alone, sizes, strict=True) if size < np.quantile(sizes, 0.6)]
+    kinds = {kind_of(graph[0]) for graph in small}
+    large = [graph for graph, size in zip(alone, sizes, strict=True) if size > 12 * np.quantile(sizes, 0.6)]
+    large = [graph for graph in large if kind_of(graph[0]) in kinds]
+    assert len(large) >= 20
+    target, truth = law.measured_ms(small, seed=9), law.true_ms(large)
+    guess = LatencyPredictor().fit(small, target).predict(large)
+    columns = feature_matrix([graph[0] for graph in small]), feature_matrix([graph[0] for graph in large])
+    trees = lgb.train({"verbose": -1, "seed": 0}, lgb.Dataset(columns[0], np.log(target)), 300)
+    alone_guess = np.exp(trees.predict(columns[1]))
+    assert np.median(np.abs(np.log(guess / truth))) < 0.35
+    assert np.median(np.abs(np.log(guess / truth))) < 0.5 * np.median(np.abs(np.log(alone_guess / truth)))
+    assert {price.kernels[0].source for price in LatencyPredictor().fit(small, target).price(large)} == {"predicted"}
+
+
+def test_what_has_more_of_everything_to_do_is_no_cheaper_by_the_roofline(fitted, fresh) -> None:
+    kernels = [kernel for graph in fresh for kernel in graph]
+    names, work = [str(kind_of(kernel)) for kernel in kernels], work_matrix(kernels)
+    more = work * np.random.default_rng(0).uniform(1.0, 3.0, work.shape)
+    assert (fitted.roofline_.price(names, more) >= fitted.roofline_.price(names, work)).all()
 
 
 def training(graphs: Graphs, law) -> tuple[Graphs, np.ndarray]:

@@ -13,6 +13,8 @@ from edgecost.costmodels.features import WORK
 from edgecost.costmodels.roofline import Roofline, fit_roofline
 
 KINDS = ("a", "b", "c")
+#: Calls, operations and bytes; what follows are loops.
+PLAIN = 5
 
 
 def sums(seed: int, graphs: int = 60, kernels: int = 5) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
@@ -34,9 +36,42 @@ def latency(kinds: list[str], work: np.ndarray, graph: np.ndarray, truth: np.nda
 @pytest.mark.parametrize("seed", range(5))
 def test_coefficients_are_recovered_from_sums(seed: int) -> None:
     kinds, work, graph, truth = sums(seed)
+    work[:, PLAIN:] = 0.0
     found = fit_roofline(kinds, work, graph, latency(kinds, work, graph, truth))
     assert found.kinds == KINDS
-    np.testing.assert_allclose(found.coefficients, truth, atol=0.01 * truth.max())
+    np.testing.assert_allclose(found.coefficients[:, :PLAIN], truth[:, :PLAIN], atol=0.01 * truth.max())
+    assert (found.coefficients[:, PLAIN:] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_loops_that_cost_are_found_though_they_are_held_back(seed: int) -> None:
+    kinds, work, graph, truth = sums(seed, graphs=600)
+    measured = latency(kinds, work, graph, truth)
+    found = fit_roofline(kinds, work, graph, measured)
+    error = np.abs(np.bincount(graph, found.price(kinds, work)) / measured - 1)
+    assert np.quantile(error, 0.9) < 0.03
+
+
+def test_what_no_kernel_tells_apart_is_the_calls() -> None:
+    """Each starts one loop; then one comes that starts a thousand."""
+    loops, random = WORK.index("thousand_loops"), np.random.default_rng(0)
+    work = np.zeros((40, len(WORK)))
+    work[:, 0], work[:, loops], work[:, 3] = 1.0, 1e-3, random.uniform(0.0, 1.0, 40)
+    found = fit_roofline(["a"] * 40, work, np.arange(40), 0.002 + 0.05 * work[:, 3])
+    many = work[:1].copy()
+    many[0, loops] = 1.0
+    assert found.price(["a"], many)[0] < 0.01 + 2 * found.price(["a"], work[:1])[0]
+
+
+@pytest.mark.parametrize("disturbed", [0.0, 0.1])
+def test_a_tenth_that_follows_no_law_does_not_bend_it(disturbed: float) -> None:
+    kinds, work, graph, truth = sums(3, graphs=300, kernels=1)
+    measured = latency(kinds, work, graph, truth)
+    random = np.random.default_rng(4)
+    spoilt = np.where(random.random(300) < disturbed, measured * 3.0, measured)
+    found = fit_roofline(kinds, work, graph, spoilt)
+    error = np.abs(found.price(kinds, work) / measured - 1)
+    assert np.median(error) < 0.05
 
 
 @settings(max_examples=25, deadline=None)

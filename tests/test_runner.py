@@ -396,9 +396,11 @@ class Warming:
         ([100, 100, 100], 2),
         ([120, 101, 100], 2),
         ([200, 160, 109, 100], 3),
+        ([200, 160, 120, 119, 100], 4),
+        ([125, 122, 121, 120, 119], 2),
         ([900, 800, 700, 600, 500, 400], 5),
     ],
-    ids=["settled at once", "after the least", "one more", "never"],
+    ids=["settled at once", "after the least", "one more", "hardly faster", "beside a neighbour", "never"],
 )
 def test_runs_are_discarded_until_they_no_longer_become_faster(run_ns: list[int], discarded: int) -> None:
     session = Warming([*run_ns, *run_ns[-1:] * 3])
