@@ -145,9 +145,9 @@ def test_the_panel_repeats_cells_of_earlier_batches_in_another_process(notebook,
 
 
 def test_estimates_cover_what_is_true_batch_after_batch(survey, truth, tmp_path, profile, law) -> None:
-    """Three devices whose laws differ cell by cell in what no kernel tells."""
+    """Six devices whose laws differ cell by cell in what no kernel tells; where an estimate is too low, it is so by little."""
     covered, estimates = [], []
-    for seed in range(3):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         odd = {name: value * float(np.exp(0.05 * rng.normal())) for name, value in truth.items()}
         with Store(tmp_path / f"{seed}.sqlite") as store:
@@ -157,7 +157,9 @@ def test_estimates_cover_what_is_true_batch_after_batch(survey, truth, tmp_path,
             while len(measured) < 36:
                 knowledge = survey.know(load_samples(store, notebook.device.identity, profile))
                 if knowledge.estimate is not None and knowledge.estimate.error is not None:
-                    covered.append(true_error(survey, odd, knowledge.latency_ms) <= knowledge.estimate.error)
+                    error = true_error(survey, odd, knowledge.latency_ms)
+                    covered.append(error <= knowledge.estimate.error)
+                    assert error <= 1.5 * knowledge.estimate.error
                     estimates.append(knowledge.estimate.error)
                 chosen = survey.choose(knowledge, 12)
                 assert not {one.place for one in chosen} & set(measured)
@@ -165,7 +167,7 @@ def test_estimates_cover_what_is_true_batch_after_batch(survey, truth, tmp_path,
                 workloads = list(survey.workloads.values())
                 campaign.measure([Planned(workloads[one.place], "cell", one.key) for one in chosen], None, None)
     assert len(covered) >= 5
-    assert np.mean(covered) >= 0.8
+    assert np.mean(covered) >= 0.75
     assert max(estimates) < 0.5
 
 

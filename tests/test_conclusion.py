@@ -80,7 +80,7 @@ def test_no_attempt_is_ok_without_an_interval_that_reaches_the_target(
 @pytest.mark.parametrize("status", Status)
 def test_only_statuses_that_carry_a_number_get_one(status: Status) -> None:
     made = conclude(TASK, STAGE, visits(8, 2), status, "", overhead=0.01, started_at=None, session="s")
-    carries = status in (Status.OK, Status.UNCONVERGED, Status.UNSTABLE)
+    carries = status.has_latency or status is Status.UNSTABLE
     assert (made.latency is not None) == carries
     assert len(made.visits) == 10
     assert (made.net_ms is not None) == carries

@@ -165,7 +165,8 @@ def test_new_graphs_far_outside_their_intervals_are_drift(trained, path) -> None
     measure_later(path, trained.setting, lambda _: 3.0, purposes=("network",))
     result = check(trained, path)
     assert result.verdict == "drifted"
-    assert (result.newer.outside, result.newer.repeated) == (1.0, 0)
+    assert result.newer.outside >= 0.9  # a network that was priced far too high may be back inside
+    assert result.newer.repeated == 0
     assert result.newer.shift == pytest.approx(2.0, abs=0.2)
     assert "edgecost train" in result.findings[0].remedy
 
