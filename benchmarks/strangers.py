@@ -14,6 +14,7 @@ what is there, in several databases if ``--db`` is repeated.
 from __future__ import annotations
 
 import argparse
+import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -220,9 +221,10 @@ def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, objec
         begin = time.monotonic()
         if not arguments.offline:
             measure_random_kernels(stores[0], setting, Silent(), count=arguments.kernels, seed=seed)
-            measure_networks(references, stores[0], setting, settings, "references")
-            for family, made in drawn.items():
-                measure_networks(made, stores[0], setting, settings, FILES if family == FILES else "strangers")
+            # All together and in random order: family by family a machine that drifts would look like families that differ.
+            everyone = [*references, *(one for made in drawn.values() for one in made)]
+            random.Random(seed).shuffle(everyone)
+            measure_networks(everyone, stores[0], setting, settings, "networks")
         measuring_s = time.monotonic() - begin
         known, of = learnt(stores, setting, references), strangers(stores, setting, drawn)
     begin = time.monotonic()

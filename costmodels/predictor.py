@@ -36,6 +36,9 @@ Graph = Sequence[Kernel]
 GRAPHS_MIN = 10
 #: Fewest whole networks from which what a network takes beyond the sum of its kernels is fitted.
 NETWORKS_MIN = FIT_MIN
+#: Nine of ten times two measurements of one kernel stay so close to each other, in logarithms; what was measured alone
+#: is known no better.
+_MEASURED_RADIUS = 0.03
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,9 @@ class KernelPrice:
     Attributes:
         latency_ms: None when ``source`` is ``unsupported``.
         lo_ms, hi_ms: interval of the kernel alone; None when it has no price, or too few held-out graphs exist.
-        source: ``interpolated`` (kind known, every feature inside the range seen), ``predicted`` (outside it: physics
-            extrapolates), or ``unsupported`` (nothing of this kind was measured, or its shapes are unknown).
+        source: ``measured`` (this very kernel was, alone), ``interpolated`` (kind known, every feature inside the range
+            seen), ``predicted`` (outside it: physics extrapolates), or ``unsupported`` (nothing of this kind was
+            measured, or its shapes are unknown).
     """
 
     kernel: Kernel
@@ -95,13 +99,13 @@ class LatencyPredictor:
         folds: folds of the cross-validation that calibrates the intervals, split by whole graph.
         random_state: seed of folds and of LightGBM; equal seeds give equal models.
 
-    Attributes set by ``fit``: ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each
-    feature by kind), ``spread_`` (how far each kernel's price may be off), ``scores_`` (absolute log errors on held-out
-    graphs, over their spread, ascending), ``composition_`` and ``network_scores_``
-    (None, empty without whole networks), ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by
-    a model that had not seen it; NaN for those that none judged), ``held_out_spread_`` (of each, by trees that had not
-    seen its error) and ``fold_`` (-1 for those). Of more kernels than
-    ``training_size`` lets train, a part trains and another part judges.
+    Attributes set by ``fit``: ``known_ms_`` (latency of each kernel that was measured alone, by its hash),
+    ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each feature by kind),
+    ``spread_`` (how far each kernel's price may be off), ``scores_`` (absolute log errors on held-out graphs, over
+    their spread, ascending), ``composition_`` and ``network_scores_`` (None, empty without whole networks),
+    ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by a model that had not seen it; NaN
+    for those that none judged), ``held_out_spread_`` (of each, by trees that had not seen its error) and ``fold_``
+    (-1 for those). Of more kernels than ``training_size`` lets train, a part trains and another part judges.
     """
 
     def __init__(
@@ -160,12 +164,14 @@ class LatencyPredictor:
         target = measured[~network]
         self.core_cache_bytes_ = core_cache_bytes
         self.features_: tuple[str, ...] = FEATURES
+        self.known_ms_: dict[str, float] = {}
         if is_large([len(graph) for graph in blocks]):
             self.held_out_ms_, self.fold_ = self._fit_part(blocks, target)
         else:
             self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
             self._fit_model(blocks, target)
         self._fit_spread(blocks, target)
+        self.known_ms_ = _measured_alone(blocks, target)
         self._fit_composition([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
         return self
 
@@ -220,8 +226,20 @@ class LatencyPredictor:
         found = np.full(len(kernels), np.nan)
         known = [place for place, kernel in enumerate(kernels) if kind_of(kernel) in self.ranges_]
         if known:
-            found[known] = self.spread_.of(self._features([kernels[place] for place in known]))
+            chosen = [kernels[place] for place in known]
+            found[known] = self._spreads(chosen, self._features(chosen))
         return found
+
+    def _spreads(self, kernels: Sequence[Kernel], features: Floats) -> Floats:
+        """As expected from the held-out errors; of what was measured alone, as measurements repeat."""
+        usual = conformal_radius(self.scores_, 0.1)
+        measured = _MEASURED_RADIUS / usual if math.isfinite(usual) and usual > 0 else 1.0
+        spread = self.spread_.of(features)
+        return np.where(self._is_measured(kernels), np.minimum(spread, measured), spread)
+
+    def _is_measured(self, kernels: Sequence[Kernel]) -> npt.NDArray[np.bool_]:
+        known = self.known_ms_
+        return np.array([bool(known) and kernel.kernel_hash in known for kernel in kernels], dtype=bool)
 
     def _check(self, graphs: Sequence[Graph], measured: Floats, network: npt.NDArray[np.bool_]) -> None:
         if measured.shape != (len(graphs),) or network.shape != (len(graphs),):
@@ -252,7 +270,7 @@ class LatencyPredictor:
             inside = np.flatnonzero(fold != number).tolist()
             outside = np.flatnonzero(fold == number).tolist()
             model = LatencyPredictor().set_params(**self.get_params())
-            model.core_cache_bytes_, model.features_ = self.core_cache_bytes_, self.features_
+            model.core_cache_bytes_, model.features_, model.known_ms_ = self.core_cache_bytes_, self.features_, {}
             model._fit_model([graphs[i] for i in inside], latency_ms[inside])
             model._know_nothing_of_errors()
             for place, price in zip(outside, model.price([graphs[i] for i in outside]), strict=True):
@@ -356,15 +374,18 @@ class LatencyPredictor:
         terms = [WORK.index(name) for name in self.roofline_.terms]
         work = work_matrix(chosen, self.core_cache_bytes_)[:, terms]
         latency = self.roofline_.price(names, work) * np.exp(tree_scores(self.booster_, features))
-        reach = np.exp(radius * self.spread_.of(features)) if math.isfinite(radius) else None
+        measured = self._is_measured(chosen)
+        reach = np.exp(radius * self._spreads(chosen, features)) if math.isfinite(radius) else None
         for row, (place, name) in enumerate(zip(known, names, strict=True)):
             low, high = self.ranges_[name]
             inside = bool(np.all((features[row, 1:] >= low) & (features[row, 1:] <= high)))
-            cost = float(latency[row])
+            cost, source = float(latency[row]), "interpolated" if inside else "predicted"
+            if measured[row]:
+                cost, source = self.known_ms_[kernels[place].kernel_hash], "measured"
             prices[place] = KernelPrice(
                 kernels[place],
                 cost,
-                "interpolated" if inside else "predicted",
+                source,
                 lo_ms=None if reach is None else cost / float(reach[row]),
                 hi_ms=None if reach is None else cost * float(reach[row]),
             )
@@ -387,6 +408,15 @@ def _floats(values: npt.ArrayLike) -> Floats:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise UsageError(f"latencies must be numbers: {error}") from error
+
+
+def _measured_alone(graphs: Sequence[Graph], latency_ms: Floats) -> dict[str, float]:
+    """Median by kernel over the graphs that are that kernel, once or as copies."""
+    found: dict[str, list[float]] = {}
+    for graph, latency in zip(graphs, latency_ms.tolist(), strict=True):
+        if len(set(graph)) == 1:
+            found.setdefault(graph[0].kernel_hash, []).append(latency / len(graph))
+    return {name: float(np.median(values)) for name, values in found.items()}
 
 
 def _scaled(price: KernelPrice, latency_ms: float) -> KernelPrice:

@@ -61,6 +61,7 @@ def save_predictor(predictor: LatencyPredictor, folder: Path, provenance: Mappin
         "roofline_ms_per_unit": {kind: list(row) for kind, row in predictor.roofline_.to_json().items()},
         "ranges": {kind: bounds.tolist() for kind, bounds in predictor.ranges_.items()},
         "held_out_log_errors": predictor.scores_.tolist(),
+        "measured_alone_ms": dict(predictor.known_ms_),
         "composition": None if predictor.composition_ is None else dict(asdict(predictor.composition_)),
         "core_cache_bytes": predictor.core_cache_bytes_,
         "network_log_errors": predictor.network_scores_.tolist(),
@@ -121,6 +122,7 @@ def _predictor(content: dict[str, Json], booster: StoredTrees, spread: Spread) -
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
     predictor.booster_, predictor.spread_ = booster, spread
+    predictor.known_ms_ = {name: float(value) for name, value in _numbers(content.get("measured_alone_ms", {})).items()}
     return predictor
 
 

@@ -145,7 +145,7 @@ def test_the_panel_repeats_cells_of_earlier_batches_in_another_process(notebook,
 
 
 def test_estimates_cover_what_is_true_batch_after_batch(survey, truth, tmp_path, profile, law) -> None:
-    """Six devices whose laws differ cell by cell in what no kernel tells; where an estimate is too low, it is so by little."""
+    """Six devices whose laws differ cell by cell in what no kernel tells. An estimate too low is so by little."""
     covered, estimates = [], []
     for seed in range(6):
         rng = np.random.default_rng(seed)

@@ -80,6 +80,19 @@ def test_what_has_more_of_everything_to_do_is_no_cheaper_by_the_roofline(fitted,
     assert (fitted.roofline_.price(names, more) >= fitted.roofline_.price(names, work)).all()
 
 
+def test_a_kernel_that_was_measured_alone_costs_what_was_measured_and_its_copies_too(cell_graphs, law) -> None:
+    alone = [(kernel,) for kernel in dict.fromkeys(kernel for graph in cell_graphs for kernel in graph)][:150]
+    copies = alone[0] * 16
+    target = law.measured_ms([*alone[1:], copies], seed=11)
+    made = LatencyPredictor(rounds=50).fit([*alone[1:], copies], target)
+    known, copied = made.price([alone[3], alone[0]])
+    assert (known.total_ms, known.kernels[0].source) == (target[2], "measured")
+    assert copied.total_ms == pytest.approx(target[-1] / 16)
+    assert np.log(known.hi_ms / known.lo_ms) <= 2 * 0.03 + 1e-9
+    assert made.price([cell_graphs[0]])[0].coverage()["measured"] > 0
+    assert np.abs(np.log(made.held_out_ms_ / target)).max() > 1e-3, "nobody is judged on what it was told"
+
+
 def training(graphs: Graphs, law) -> tuple[Graphs, np.ndarray]:
     half = graphs[: len(graphs) // 2]
     return half, law.measured_ms(half, seed=2)
