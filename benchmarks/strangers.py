@@ -221,7 +221,7 @@ def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, objec
         begin = time.monotonic()
         if not arguments.offline:
             measure_random_kernels(stores[0], setting, Silent(), count=arguments.kernels, seed=seed)
-            # All together and in random order: family by family a machine that drifts would look like families that differ.
+            # All together, in random order: else a machine that drifts would look like families that differ.
             everyone = [*references, *(one for made in drawn.values() for one in made)]
             random.Random(seed).shuffle(everyone)
             measure_networks(everyone, stores[0], setting, settings, "networks")
