@@ -177,7 +177,8 @@ def test_a_few_newer_measurements_tell_nothing(trained, path) -> None:
     measure_later(path, trained.setting, lambda one: 5.0 if one.graph_hash in few else 1.0)
     result = check(trained, path)
     assert result.verdict == "fresh"
-    assert result.newer.outside == pytest.approx(3 / (CELLS - 1), abs=0.08)
+    # The three, and up to the tenth that lies outside 90 % intervals anyway.
+    assert 3 / CELLS <= result.newer.outside <= 3 / (CELLS - 1) + 0.15
 
 
 def test_a_slower_machine_is_told_by_its_canary_and_cleared_by_anchors_that_hold(trained, path, monkeypatch) -> None:
