@@ -7,7 +7,8 @@ blocks would pay it twenty times.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ..db import Store
@@ -72,6 +73,26 @@ def load_samples(
             if sample is not None:
                 samples.append(sample)
     return samples
+
+
+def usable_by_graph(
+    store: Store, made: Sequence[Measurement], left_out: Callable[[Measurement], str]
+) -> tuple[list[tuple[Workload, list[Measurement]]], dict[str, int]]:
+    """Measurements of each graph that the store still has, and how many were left out, by reason.
+
+    Args:
+        left_out: why a measurement does not count; empty where it does.
+    """
+    reasons: Counter[str] = Counter()
+    grouped: dict[str, list[Measurement]] = {}
+    for measurement in made:
+        reason = left_out(measurement)
+        if reason:
+            reasons[reason] += 1
+        else:
+            grouped.setdefault(measurement.graph_hash, []).append(measurement)
+    found = ((store.workload(graph_hash), of_one) for graph_hash, of_one in grouped.items())
+    return [(workload, of_one) for workload, of_one in found if workload is not None], dict(reasons)
 
 
 def typical_overhead_ms(measurements: Sequence[Measurement]) -> float | None:

@@ -7,7 +7,6 @@ like time, since the idle share is a power times the time; and it is what a batt
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from ..db import Store
 from ..profiler.errors import UsageError
 from ..profiler.records import Measurement, RuntimeProfile
 from ..profiler.workload import Workload
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES
+from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, usable_by_graph
 
 #: Why a measurement takes no part, in the words of the report; others are the words of ``Reading``.
 NOT_MEASURED = "not measured"
@@ -82,20 +81,9 @@ def load_energies(
         device_identity=device_identity, profile_hash=profile.profile_hash, purposes=purposes, of=None
     )
     scope = _one_scope(made, scope)
-    left_out: Counter[str] = Counter()
-    grouped: dict[str, list[Measurement]] = {}
-    for measurement in made:
-        reason = _reason(measurement, scope)
-        if reason:
-            left_out[reason] += 1
-        else:
-            grouped.setdefault(measurement.graph_hash, []).append(measurement)
-    samples = []
-    for graph_hash, measurements in grouped.items():
-        workload = store.workload(graph_hash)
-        if workload is not None:
-            samples.append(_combine(workload, measurements))
-    return Energies(tuple(samples), scope, dict(left_out))
+    usable, left_out = usable_by_graph(store, made, lambda measurement: _reason(measurement, scope))
+    samples = [_combine(workload, of_one) for workload, of_one in usable]
+    return Energies(tuple(samples), scope, left_out)
 
 
 def _one_scope(made: Collection[Measurement], scope: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from ..profiler.kernels.graph import optimise
 from ..profiler.memory import METHOD, PURPOSE
 from ..profiler.records import Json, Measurement, RuntimeProfile
 from ..profiler.workload import Workload
+from .dataset import usable_by_graph
 from .judgement import Judgement, judge
 from .peak_memory import MemoryShape, PeakMemoryPredictor, memory_shape
 
@@ -95,20 +95,9 @@ def load_peaks(
     made = store.measurements(
         device_identity=device_identity, profile_hash=profile.profile_hash, purposes=(PURPOSE,), of=None
     )
-    left_out: Counter[str] = Counter()
-    grouped: dict[str, list[Measurement]] = {}
-    for measurement in made:
-        reason = _reason(measurement)
-        if reason:
-            left_out[reason] += 1
-        else:
-            grouped.setdefault(measurement.graph_hash, []).append(measurement)
-    samples = []
-    for graph_hash, measurements in grouped.items():
-        workload = store.workload(graph_hash)
-        if workload is not None:
-            samples.append(_combine(workload, measurements))
-    return samples, dict(left_out)
+    usable, left_out = usable_by_graph(store, made, _reason)
+    samples = [_combine(workload, of_one) for workload, of_one in usable]
+    return samples, left_out
 
 
 def _reason(measurement: Measurement) -> str:

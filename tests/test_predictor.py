@@ -88,7 +88,7 @@ def test_a_kernel_that_was_measured_alone_costs_what_was_measured_and_its_copies
     known, copied = made.price([alone[3], alone[0]])
     assert (known.total_ms, known.kernels[0].source) == (target[2], "measured")
     assert copied.total_ms == pytest.approx(target[-1] / 16)
-    assert np.log(known.hi_ms / known.lo_ms) <= 2 * 0.03 + 1e-9
+    assert np.log(known.hi_ms / known.lo_ms) <= 2 * 0.04 + 1e-9
     assert made.price([cell_graphs[0]])[0].coverage()["measured"] > 0
     assert np.abs(np.log(made.held_out_ms_ / target)).max() > 1e-3, "nobody is judged on what it was told"
 

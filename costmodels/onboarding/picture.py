@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
+from ..pictures import drawing, svg_text
 from .onboard import Onboarding
 
 if TYPE_CHECKING:
@@ -20,27 +20,14 @@ def efficiency_svg(onboarding: Onboarding, title: str) -> str:
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    with drawing():
+        from matplotlib.figure import Figure
 
-    settings = rc_context(
-        {
-            "svg.fonttype": "none",
-            # The ids of the file repeat.
-            "svg.hashsalt": "edgecost",
-            "font.family": "sans-serif",
-            "font.size": 9.0,
-            "text.parse_math": False,
-        }
-    )
-    with settings:
         figure = Figure(figsize=(6.8, 4.4), layout="constrained")
         axes = figure.subplots()
         _draw(axes, onboarding)
         axes.set_title(title, fontsize=10.0)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    return drawn.getvalue()
+        return svg_text(figure)
 
 
 def _draw(axes: Axes, onboarding: Onboarding) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from ...profiler.errors import EdgecostError, UsageError
-from .role import MARK, SimulatedCost, SimulatedDevice, checked_cost, describe
+from .role import MARK, PLUGIN_ERRORS, SimulatedCost, SimulatedDevice, checked_cost, describe
 from .systolic import systolic_array
 
 if sys.version_info >= (3, 11):
@@ -104,7 +104,7 @@ def _from_plugin(plugin: EntryPoint, options: Mapping[str, str]) -> SimulatedDev
         made: object = plugin.load()(options)
     except EdgecostError:
         raise
-    except Exception as error:
+    except PLUGIN_ERRORS as error:
         raise UsageError(
             f"{origin} cannot be used: {type(error).__name__}: {error}", remedy="tell its author"
         ) from error

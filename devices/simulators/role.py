@@ -53,6 +53,23 @@ class SimulatedDevice(Protocol):
         """
 
 
+#: What somebody else's code raises when it fails; whatever else comes is not its failure, and not ours to answer.
+PLUGIN_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
 def describe(name: str, design: Mapping[str, object], text: str) -> Device:
     """A simulated device: its identity is made from the design, and its description says that it is simulated.
 
@@ -77,7 +94,7 @@ def checked_cost(simulator: SimulatedDevice, workload: Workload) -> SimulatedCos
         cost = simulator.cost(workload)
     except EdgecostError:
         raise
-    except Exception as error:
+    except PLUGIN_ERRORS as error:
         raise SimulatorError(
             f"the simulator {label} failed: {type(error).__name__}: {error}", remedy="tell its author"
         ) from error
