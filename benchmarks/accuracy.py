@@ -8,9 +8,10 @@ Run it:  python benchmarks/accuracy.py --keep accuracy-runs --jobs 2
     d  how often intervals of 80, 90 and 95 % hold, in a, b and c
     e  training time and prediction throughput against rows
 
-Part a took four minutes on two quiet cores, part c eight to ten; b and e have not been timed in full. ``--keep`` names a folder in which every finished piece stays: a run that was stopped
-goes on, and pieces of other code are made again. ``--part`` chooses; d takes what a, b and c of the same run found and
-computes nothing. Part c measures, so let nothing else run beside it.
+Part a took four minutes on two quiet cores, part c eight to ten; b and e have not been timed in full. ``--keep`` names
+a folder in which every finished piece stays: a run that was stopped goes on, and pieces of other code are made again.
+``--part`` chooses; d takes what a, b and c of the same run found and computes nothing. Part c measures, so let nothing
+else run beside it.
 """
 
 from __future__ import annotations
