@@ -15,16 +15,28 @@ if TYPE_CHECKING:
 
 def print_accuracy(title: str, report: TrainingReport) -> None:
     """The table and the line about intervals."""
+    print_judgement(title, report.floor, report.held_out, "FLOPs only, held out", report.flops_only, report.coverage)
+
+
+def print_judgement(
+    title: str,
+    floor: Accuracy | None,
+    held_out: Accuracy | None,
+    baseline_name: str,
+    baseline: Accuracy | None,
+    coverage: float | None,
+) -> None:
+    """The same of any quantity, beside whatever is naive for it."""
     print_table(
         title,
         ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"],
         [
-            accuracy_row("measured again in another process (the floor)", report.floor),
-            accuracy_row("predicted, held out", report.held_out),
-            accuracy_row("FLOPs only, held out", report.flops_only),
+            accuracy_row("measured again in another process (the floor)", floor),
+            accuracy_row("predicted, held out", held_out),
+            accuracy_row(baseline_name, baseline),
         ],
     )
-    click.echo(f"The 90 % intervals held {percent(report.coverage)} of what was held out.")
+    click.echo(f"The 90 % intervals held {percent(coverage)} of what was held out.")
 
 
 def accuracy_row(name: str, value: Accuracy | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import UsageError
-from .options import INPUT_FILE, db_option, json_option, runtime_options, shape_option
+from .options import INPUT_FILE, db_option, json_option, network_options, runtime_options, shape_option
 from .output import Talk, milliseconds, percent, print_json, print_table
 from .profiles import Shapes, control_flow_options, precision_option
 
@@ -32,10 +32,7 @@ def audit() -> None:
 @audit.command(epilog="Example:  edgecost audit additivity --space ofa-mobilenetv3 --networks 8")
 @click.argument("models", type=INPUT_FILE, nargs=-1)
 @shape_option
-@click.option("--space", "space_names", metavar="NAME|FILE", multiple=True, help="Random networks of a search space.")
-@click.option("--networks", type=click.IntRange(min=1), default=8, show_default=True, help="How many, for each space.")
-@click.option("--reference", is_flag=True, help="The reference networks: MobileNets, ResNets, EfficientNet, ViT, BERT.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks.")
+@network_options(8)
 @runtime_options
 @precision_option
 @control_flow_options

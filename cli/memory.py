@@ -11,7 +11,7 @@ import click
 
 from ..profiler.errors import EdgecostError
 from .audit import files_of, networks_of
-from .options import INPUT_FILE, db_option, json_option, runtime_options, same_runtime, shape_option
+from .options import INPUT_FILE, db_option, json_option, network_options, runtime_options, same_runtime, shape_option
 from .output import Talk, megabytes, print_json, print_table
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 @click.command(epilog="Example:  edgecost campaign memory --reference --space fbnet && edgecost train --metric memory")
 @click.argument("models", type=INPUT_FILE, nargs=-1)
 @shape_option
-@click.option("--space", "space_names", metavar="NAME|FILE", multiple=True, help="Random networks of a search space.")
-@click.option("--networks", type=click.IntRange(min=1), default=20, show_default=True, help="How many, for each space.")
-@click.option("--reference", is_flag=True, help="The reference networks: MobileNets, ResNets, EfficientNet, ViT, BERT.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks.")
+@network_options(20)
 @click.option("--again", is_flag=True, help="Measure once more what the database knows already.")
 @runtime_options
 @db_option

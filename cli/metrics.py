@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..profiler.errors import ArtefactError, GateError, UsageError
+from .accuracy import print_judgement
 from .output import Talk, megabytes, percent, print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.memory_training import MemoryReport
     from ..costmodels.peak_memory import MemoryPrice
-    from ..costmodels.validation import Accuracy
     from ..db import Store
     from ..profiler.records import Json, RuntimeProfile
     from ..profiler.workload import Workload
@@ -106,27 +106,11 @@ def _print_report(metric: str, report: EnergyReport | MemoryReport) -> None:
     document = report.document()
     count = f"{document['networks']} networks" if metric == "memory" else f"{document['graphs']} graphs"
     judged: Judgement = report.judgement
-    print_table(
-        f"The {metric} of {count}, each predicted by a model that had not seen it",
-        ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"],
-        [
-            _accuracy_row("measured again in another process (the floor)", judged.floor),
-            _accuracy_row("predicted, held out", judged.held_out),
-            _accuracy_row(judged.baseline_name, judged.baseline),
-        ],
-    )
-    click.echo(f"The 90 % intervals held {percent(judged.coverage)} of what was held out.")
+    title = f"The {metric} of {count}, each predicted by a model that had not seen it"
+    print_judgement(title, judged.floor, judged.held_out, judged.baseline_name, judged.baseline, judged.coverage)
     if report.left_out:
         told = ", ".join(f"{count} {reason}" for reason, count in sorted(report.left_out.items()))
         click.echo(f"Left out: {told}.")
-
-
-def _accuracy_row(name: str, value: Accuracy | None) -> list[str]:
-    if value is None:
-        return [name, "–", "–", "–", "–", "–"]
-    rho = "–" if value.spearman is None else f"{value.spearman:.4f}"
-    bands = [percent(share) for share in (value.within_2, value.within_5, value.within_10)]
-    return [name, *bands, f"{value.mape_percent:.2f} %", rho]
 
 
 def predict_another(

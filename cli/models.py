@@ -16,7 +16,7 @@ from .output import Talk, interval, milliseconds, percent, print_json, print_tab
 if TYPE_CHECKING:
     from ..costmodels.composition import Composition
     from ..costmodels.coverage import NodeCoverage
-    from ..costmodels.predictor import GraphPrice
+    from ..costmodels.prices import GraphPrice
     from ..profiler.kernels.graph import Kernel
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]

@@ -46,6 +46,38 @@ def space_options(command: Decorated) -> Decorated:
     return command
 
 
+def network_options(count: int) -> Callable[[Decorated], Decorated]:
+    """``--space``, ``--networks``, ``--reference`` and ``--seed``: networks that are made and not read from files.
+
+    Args:
+        count: of each space, unless something else is asked for.
+    """
+
+    def add(command: Decorated) -> Decorated:
+        for option in (
+            click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks."),
+            click.option(
+                "--reference",
+                is_flag=True,
+                help="The reference networks: MobileNets, ResNets, EfficientNet, ViT, BERT.",
+            ),
+            click.option(
+                "--networks",
+                type=click.IntRange(min=1),
+                default=count,
+                show_default=True,
+                help="How many, for each space.",
+            ),
+            click.option(
+                "--space", "space_names", metavar="NAME|FILE", multiple=True, help="Random networks of a search space."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def shape_option(command: Decorated) -> Decorated:
     """``--shape``: concrete input shapes."""
     return click.option(

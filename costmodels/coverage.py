@@ -13,7 +13,7 @@ from .kernel_work import no_price
 
 if TYPE_CHECKING:
     from ..profiler.kernels.graph import KernelGraph
-    from .predictor import KernelPrice
+    from .prices import KernelPrice
 
 NEVER_MEASURED = "nothing of the kind was measured"
 

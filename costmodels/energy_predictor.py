@@ -18,8 +18,9 @@ from ..profiler.errors import ArtefactError, UsageError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Json
 from .metric import ENERGY
-from .predictor import GRAPHS_MIN, Graph, GraphPrice, KernelPrice, LatencyPredictor
+from .predictor import GRAPHS_MIN, Graph, LatencyPredictor
 from .predictor_file import load_predictor, save_predictor
+from .prices import GraphPrice, KernelPrice
 
 Floats = npt.NDArray[np.float64]
 

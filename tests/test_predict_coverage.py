@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 
 from edgecost.cli.main import main
 from edgecost.costmodels.coverage import NEVER_MEASURED, node_coverage, reason, unpriced_operators
-from edgecost.costmodels.predictor import KernelPrice, LatencyPredictor
+from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.predictor_file import save_predictor
+from edgecost.costmodels.prices import KernelPrice
 from edgecost.profiler.kernels.graph import Kernel, KernelGraph
 
 Captured = pytest.CaptureFixture[str]
