@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...profiler.errors import UsageError
-from ..space_models.encoding import Encoding, carrying, encode_cells
+from ..space_models.cell_graph import carrying
+from ..space_models.encoding import Encoding, encode_cells
 from .arch_space import Archs, arch_text, read_arch_text
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...profiler.errors import UsageError
+from .cell_graph import additions, carrying, checked_edges, filled, longest, reaching, ways
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -121,7 +122,7 @@ def encode_cells(
     Raises:
         UsageError: shapes that do not fit, an operator outside the list, or an edge that goes backwards.
     """
-    chosen, way = _choices(ops, len(op_names)), _edges(edges)
+    chosen, way = _choices(ops, len(op_names)), checked_edges(edges)
     if chosen.shape[1] != len(way):
         raise UsageError(f"operators for {chosen.shape[1]} edges, but {len(way)} edges")
     free = (none_op, skip_op)
@@ -130,7 +131,7 @@ def encode_cells(
         if len(row) != len(op_names) or min(row) < 0:
             raise UsageError(f"weighting {name!r} must have {len(op_names)} weights, one per operator, none below zero")
     present = chosen != none_op
-    alive = _reaching(present, way)
+    alive = reaching(present, way)
     through = carrying(present, way)
     priced = [op for op in range(len(op_names)) if op != none_op]
     live = (_counts(name, chosen, op_names, where, priced) for name, where in (("alive", alive), ("through", through)))
@@ -268,44 +269,6 @@ def _choices(ops: npt.ArrayLike, operators: int) -> Ints:
     return chosen.astype(np.int64)
 
 
-def _edges(edges: npt.ArrayLike) -> list[tuple[int, int]]:
-    way = [(int(source), int(target)) for source, target in np.asarray(edges).reshape(-1, 2)]
-    if not way or any(not 0 <= source < target for source, target in way):
-        raise UsageError("an edge must go from a lower node to a higher one", remedy="number the nodes topologically")
-    return way
-
-
-def _reaching(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
-    """Edges from which the output can be reached, shape as ``present``."""
-    output = max(target for _, target in edges)
-    useful = np.zeros((len(present), output + 1), dtype=bool)
-    useful[:, output] = True
-    alive = np.zeros_like(present)
-    # Targets from the output backwards: when an edge is asked, all edges that leave its target have answered.
-    for place in sorted(range(len(edges)), key=lambda place: -edges[place][1]):
-        source, target = edges[place]
-        alive[:, place] = present[:, place] & useful[:, target]
-        useful[:, source] |= alive[:, place]
-    return alive
-
-
-def carrying(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
-    """Edges that carry something of the input to the output, shape as ``present``, (architectures, edges)."""
-    return _reaching(present, edges) & _reached(present, edges)
-
-
-def _reached(present: Bools, edges: Sequence[tuple[int, int]]) -> Bools:
-    """Edges that carry something of the input, shape as ``present``."""
-    filled = np.zeros((len(present), max(target for _, target in edges) + 1), dtype=bool)
-    filled[:, 0] = True
-    fed = np.zeros_like(present)
-    for place in sorted(range(len(edges)), key=lambda place: edges[place][0]):
-        source, target = edges[place]
-        fed[:, place] = present[:, place] & filled[:, source]
-        filled[:, target] |= fed[:, place]
-    return fed
-
-
 def _counts(name: str, chosen: Ints, op_names: Sequence[str], where: Bools, of: Sequence[int] | None = None) -> Block:
     wanted = range(len(op_names)) if of is None else of
     values = np.column_stack([((chosen == op) & where).sum(axis=1) for op in wanted])
@@ -326,41 +289,20 @@ def _one_hot(chosen: Ints, op_names: Sequence[str]) -> Block:
 def _cell_shape(present: Bools, alive: Bools, through: Bools, edges: Sequence[tuple[int, int]]) -> Block:
     """Additions (edges into a node beyond the first), nodes that something flows through, and depth in edges."""
     columns = {
-        "additions": _additions(present, edges),
-        "alive_additions": _additions(alive, edges),
-        "through_additions": _additions(through, edges),
-        "through_nodes": _filled(through, edges),
-        "depth": _longest(through, np.ones(through.shape), edges),
+        "additions": additions(present, edges),
+        "alive_additions": additions(alive, edges),
+        "through_additions": additions(through, edges),
+        "through_nodes": filled(through, edges),
+        "depth": longest(through, np.ones(through.shape), edges),
         "connected": through.any(axis=1).astype(np.float64),
     }
     return Block("physical", tuple(columns), np.column_stack(list(columns.values())))
 
 
-def _additions(there: Bools, edges: Sequence[tuple[int, int]]) -> Floats:
-    into = [[place for place, (_, target) in enumerate(edges) if target == node] for node in {t for _, t in edges}]
-    columns = [np.maximum(there[:, places].sum(axis=1) - 1.0, 0.0) for places in into]
-    return np.asarray(np.sum(columns, axis=0))
-
-
-def _filled(there: Bools, edges: Sequence[tuple[int, int]]) -> Floats:
-    into = [[place for place, (_, target) in enumerate(edges) if target == node] for node in {t for _, t in edges}]
-    return np.asarray(np.sum([there[:, places].any(axis=1) for places in into], axis=0), dtype=np.float64)
-
-
-def _longest(there: Bools, weight: Floats, edges: Sequence[tuple[int, int]]) -> Floats:
-    """Weight of the heaviest way from anywhere to the output; weights must not be negative."""
-    reach = np.zeros((len(there), max(target for _, target in edges) + 1))
-    for place in sorted(range(len(edges)), key=lambda place: edges[place][0]):
-        source, target = edges[place]
-        cost = np.where(there[:, place], reach[:, source] + weight[:, place], 0.0)
-        reach[:, target] = np.maximum(reach[:, target], cost)
-    return reach[:, -1]
-
-
 def _critical_path(
     chosen: Ints, through: Bools, edges: Sequence[tuple[int, int]], weights: Mapping[str, Sequence[float]]
 ) -> Block:
-    columns = [_longest(through, np.asarray(row, dtype=np.float64)[chosen], edges) for row in weights.values()]
+    columns = [longest(through, np.asarray(row, dtype=np.float64)[chosen], edges) for row in weights.values()]
     values = np.column_stack(columns) if columns else np.zeros((len(chosen), 0))
     return Block("critical_path", tuple(f"longest_{name}" for name in weights), values)
 
@@ -369,12 +311,12 @@ def _paths(
     chosen: Ints, present: Bools, edges: Sequence[tuple[int, int]], op_names: Sequence[str], of: Sequence[int]
 ) -> Iterator[Block]:
     """For each way from input to output whether it exists, and its operators; zeros where it does not exist."""
-    ways = _ways(edges)
-    if len(ways) > _PATHS_MAX:
+    through = ways(edges, _PATHS_MAX)
+    if len(through) > _PATHS_MAX:
         return
     columns: list[str] = []
     values: list[Floats] = []
-    for way in ways:
+    for way in through:
         exists = np.asarray(present[:, way].all(axis=1), dtype=np.float64)
         label = "_".join(str(place) for place in way)
         columns.append(f"{label}_exists")
@@ -383,20 +325,6 @@ def _paths(
             columns.append(f"{label}_{op_names[op]}")
             values.append(np.asarray((chosen[:, way] == op).sum(axis=1), dtype=np.float64) * exists)
     yield Block("paths", tuple(columns), np.column_stack(values))
-
-
-def _ways(edges: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """All ways from node 0 to the last node, as places of edges; stops soon after ``_PATHS_MAX``."""
-    output = max(target for _, target in edges)
-    found: list[list[int]] = []
-    open_ways: list[tuple[int, list[int]]] = [(0, [])]
-    while open_ways and len(found) <= _PATHS_MAX:
-        node, way = open_ways.pop()
-        if node == output:
-            found.append(way)
-            continue
-        open_ways += [(target, [*way, place]) for place, (source, target) in enumerate(edges) if source == node]
-    return sorted(found)
 
 
 def _stages(layers: Ints) -> Ints:
