@@ -19,10 +19,10 @@ import numpy as np
 from measuring import Silent, head, print_head, print_json
 
 from edgecost import Store
-from edgecost.costmodels.adaptive import BATCH, FIRST, GROWTH
+from edgecost.costmodels.active.adaptive import BATCH, FIRST, GROWTH
+from edgecost.costmodels.active.lut_survey import LutSurvey
 from edgecost.costmodels.dataset import Sample, load_samples
 from edgecost.costmodels.local_setting import LocalSetting
-from edgecost.costmodels.lut_survey import LutSurvey
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.space_campaign import measure_planned
 from edgecost.costmodels.space_file import load_space

@@ -20,9 +20,9 @@ from random_networks import random_networks
 
 from edgecost import Store
 from edgecost.costmodels.local_setting import LocalSetting
-from edgecost.costmodels.memory_campaign import measure_networks
-from edgecost.costmodels.memory_training import MemorySample, load_peaks
-from edgecost.costmodels.peak_memory import NETWORKS_MIN, MemoryShape, PeakMemoryPredictor, memory_shape
+from edgecost.costmodels.metrics.memory_campaign import measure_networks
+from edgecost.costmodels.metrics.memory_training import MemorySample, load_peaks
+from edgecost.costmodels.metrics.peak_memory import NETWORKS_MIN, MemoryShape, PeakMemoryPredictor, memory_shape
 from edgecost.costmodels.validation import Accuracy, accuracy, repeatability_of
 from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS, reference_network
 from edgecost.profiler.kernels.graph import optimise

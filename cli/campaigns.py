@@ -15,7 +15,7 @@ from .parameters import PercentType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..costmodels.adaptive import AdaptiveOutcome
+    from ..costmodels.active.adaptive import AdaptiveOutcome
     from ..costmodels.space_campaign import CampaignOutcome
     from ..profiler.records import Status
 
@@ -66,7 +66,7 @@ def run(
     With --adaptive the cells are measured that tell most about the price of whole networks, and the others are left to
     the predictor: until 90 % of the prices Σ cells are expected to be within --target of those of the full table.
     """
-    from ..costmodels.adaptive import measure_adaptively
+    from ..costmodels.active.adaptive import measure_adaptively
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.space_campaign import measure_space

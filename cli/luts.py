@@ -53,15 +53,15 @@ def build(
     The factor from sums to whole networks is fitted when at least 3 networks of the space were measured (the
     quickstart does that).
     """
+    from ..costmodels.cards.staleness import cheap_warnings
     from ..costmodels.files import make_folder
     from ..costmodels.lut_build import build_lut
     from ..costmodels.lut_formats import lut_format
     from ..costmodels.lut_others import Others
     from ..costmodels.network_scale import scale_from_store
     from ..costmodels.predictor_file import load_predictor
-    from ..costmodels.simulation import chosen_setting
+    from ..costmodels.simulated.simulation import chosen_setting
     from ..costmodels.space_file import load_space
-    from ..costmodels.staleness import cheap_warnings
     from ..db import Store
 
     writers = [lut_format(name) for name in formats]
@@ -98,9 +98,9 @@ def build(
 
 def _others(setting: LocalSetting) -> Others:
     """The predictors of energy and memory that `train` wrote for this device, where it did."""
-    from ..costmodels.energy_predictor import EnergyPredictor
     from ..costmodels.lut_others import Others
-    from ..costmodels.peak_memory import PeakMemoryPredictor
+    from ..costmodels.metrics.energy_predictor import EnergyPredictor
+    from ..costmodels.metrics.peak_memory import PeakMemoryPredictor
 
     place = {
         metric: default_predictor(setting.device.identity, setting.profile, metric) for metric in ("energy", "memory")

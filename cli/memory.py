@@ -15,7 +15,7 @@ from .options import INPUT_FILE, db_option, json_option, network_options, runtim
 from .output import Talk, megabytes, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..costmodels.memory_campaign import MemoryCampaign
+    from ..costmodels.metrics.memory_campaign import MemoryCampaign
     from ..profiler.readings import PeakMemory
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -48,7 +48,7 @@ def memory(
     so there is nothing to be measured of kernels or blocks: `train --metric memory` learns from whole networks.
     """
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.memory_campaign import measure_networks, stored_networks
+    from ..costmodels.metrics.memory_campaign import measure_networks, stored_networks
     from ..costmodels.named_runtimes import chosen_profile
     from ..db import Store
 

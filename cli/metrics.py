@@ -15,12 +15,12 @@ from .accuracy import print_judgement
 from .output import Talk, megabytes, percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..costmodels.energy_predictor import GraphEnergy
-    from ..costmodels.energy_training import EnergyReport
-    from ..costmodels.judgement import Judgement
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.memory_training import MemoryReport
-    from ..costmodels.peak_memory import MemoryPrice
+    from ..costmodels.metrics.energy_predictor import GraphEnergy
+    from ..costmodels.metrics.energy_training import EnergyReport
+    from ..costmodels.metrics.judgement import Judgement
+    from ..costmodels.metrics.memory_training import MemoryReport
+    from ..costmodels.metrics.peak_memory import MemoryPrice
     from ..db import Store
     from ..profiler.records import Json, RuntimeProfile
     from ..profiler.workload import Workload
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
-#: As in ``costmodels.metric``, which brings the records along.
+#: As in ``costmodels.metrics.metric``, which brings the records along.
 METRICS = ("latency", "energy", "memory")
 #: Kernels that a table shows; --json holds them all.
 _SHOWN = 25
@@ -93,10 +93,10 @@ def _train(
 ) -> EnergyReport | MemoryReport:
     identity, profile = setting.device.identity, setting.profile
     if metric == "memory":
-        from ..costmodels.memory_training import train_memory
+        from ..costmodels.metrics.memory_training import train_memory
 
         return train_memory(store, identity, profile, random_state=seed)
-    from ..costmodels.energy_training import train_energy
+    from ..costmodels.metrics.energy_training import train_energy
 
     cache = setting.core_cache_bytes
     return train_energy(store, identity, profile, scope=scope, random_state=seed, core_cache_bytes=cache)
@@ -147,7 +147,7 @@ def _check_profile(provenance: Mapping[str, Json], setting: LocalSetting, metric
 
 
 def _predict_memory(model: Path, workload: Workload, place: Path, setting: LocalSetting, as_json: bool) -> None:
-    from ..costmodels.peak_memory import PeakMemoryPredictor, memory_shape
+    from ..costmodels.metrics.peak_memory import PeakMemoryPredictor, memory_shape
     from ..profiler.kernels.graph import optimise
 
     predictor, provenance = PeakMemoryPredictor.load(place)
@@ -176,7 +176,7 @@ def _print_memory(title: str, price: MemoryPrice) -> None:
 def _predict_energy(
     model: Path, workload: Workload, place: Path, setting: LocalSetting, strict: bool, as_json: bool
 ) -> None:
-    from ..costmodels.energy_predictor import EnergyPredictor
+    from ..costmodels.metrics.energy_predictor import EnergyPredictor
     from ..profiler.kernels.graph import kernels
 
     predictor, provenance = EnergyPredictor.load(place)

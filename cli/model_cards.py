@@ -15,10 +15,10 @@ from .output import Talk, few, milliseconds, percent, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..costmodels.cards.model_card import GroupAccuracy, ModelCard
+    from ..costmodels.cards.model_check import ModelCheck
+    from ..costmodels.cards.model_folder import ModelFolder
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.model_card import GroupAccuracy, ModelCard
-    from ..costmodels.model_check import ModelCheck
-    from ..costmodels.model_folder import ModelFolder
     from ..profiler.records import Json, RuntimeProfile
 
 #: Characters of the longest bar.
@@ -36,7 +36,7 @@ def models() -> None:
 @json_option
 def list_models(as_json: bool) -> None:
     """All predictors in your data directory, a line each."""
-    from ..costmodels.model_folder import Refused, list_folders
+    from ..costmodels.cards.model_folder import Refused, list_folders
 
     root = models_root()
     found = list_folders(root)
@@ -76,8 +76,8 @@ def show(
     FOLDER is where the model lies, NAME its name in `edgecost models list`; without either it is the predictor that
     `edgecost train` wrote for this machine and runtime.
     """
-    from ..costmodels.card_file import card_document, model_digests
-    from ..costmodels.model_folder import open_folder
+    from ..costmodels.cards.card_file import card_document, model_digests
+    from ..costmodels.cards.model_folder import open_folder
 
     if picture is not None and picture.suffix.lower() not in (".svg", ".html"):
         raise UsageError(f"{picture}: a picture is an .svg or .html file", remedy="name it like card.svg")
@@ -114,9 +114,9 @@ def check(
     device's probe, and newer measurements, each predicted first. --measure takes the anchors again: a few of the graphs
     that it was trained on, chosen then.
     """
+    from ..costmodels.cards.model_check import check_model
+    from ..costmodels.cards.model_folder import open_folder
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.model_check import check_model
-    from ..costmodels.model_folder import open_folder
     from ..costmodels.named_runtimes import chosen_profile, present_profile
     from ..costmodels.predictor_file import load_predictor
     from ..db import Store
@@ -151,7 +151,7 @@ def models_root() -> Path:
 
 def _folder(model: str | None, runtime_name: str, threads: int | None, db_url: str | None) -> Path:
     if model is not None:
-        from ..costmodels.model_folder import named_folder
+        from ..costmodels.cards.model_folder import named_folder
 
         return named_folder(models_root(), model)
     from ..costmodels.local_setting import LocalSetting
@@ -183,7 +183,7 @@ def _setting(found: ModelFolder) -> LocalSetting | None:
 
 def _state(found: ModelFolder) -> tuple[str, str]:
     """One word, and why."""
-    from ..costmodels.staleness import cheap_findings
+    from ..costmodels.cards.staleness import cheap_findings
 
     if found.card is None:
         return "no card", "it was made before there were cards: train it again to have one"
@@ -221,7 +221,7 @@ def _within_10(report: Json, name: str) -> str:
 
 
 def _list_document(one: object) -> dict[str, object]:
-    from ..costmodels.model_folder import ModelFolder
+    from ..costmodels.cards.model_folder import ModelFolder
 
     if not isinstance(one, ModelFolder):
         return {"folder": str(one.folder), "state": "refused", "reason": one.why}  # type: ignore[attr-defined]
@@ -242,7 +242,7 @@ def _list_document(one: object) -> dict[str, object]:
 
 
 def _draw(card: ModelCard, picture: Path) -> None:
-    from ..costmodels.card_pictures import card_html, card_svg
+    from ..costmodels.cards.card_pictures import card_html, card_svg
     from ..costmodels.files import write_atomically
 
     draw = card_svg if picture.suffix.lower() == ".svg" else card_html

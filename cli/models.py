@@ -50,7 +50,7 @@ def train(
     Latency and energy are learnt from kernels, blocks and networks; memory, which does not add up, from whole networks.
     """
     from ..costmodels.quickstart import training_provenance
-    from ..costmodels.simulation import chosen_setting
+    from ..costmodels.simulated.simulation import chosen_setting
     from ..costmodels.space_file import load_space
     from ..costmodels.training import save_report
     from ..costmodels.training import train as fit
@@ -115,10 +115,10 @@ def predict(
     if metric != "latency":
         predict_another(metric, model, shapes, folder, strict, runtime_name, threads, db_url, as_json)
         return
+    from ..costmodels.cards.staleness import cheap_warnings
     from ..costmodels.coverage import node_coverage
     from ..costmodels.predictor_file import load_predictor
-    from ..costmodels.simulation import chosen_setting
-    from ..costmodels.staleness import cheap_warnings
+    from ..costmodels.simulated.simulation import chosen_setting
     from ..profiler.kernels.by_runtime import priced_kernels
     from ..profiler.model_file import read_graph
 

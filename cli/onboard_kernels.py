@@ -79,7 +79,7 @@ def _default_folder(setting: LocalSetting) -> Path:
 def _save(made: Transferred, setting: LocalSetting, folder: Path) -> None:
     from datetime import datetime, timezone
 
-    from ..costmodels.card_file import plain_json
+    from ..costmodels.cards.card_file import plain_json
     from ..costmodels.predictor_file import save_predictor
     from ..costmodels.quickstart import training_provenance
 

@@ -277,7 +277,7 @@ def _memory_document(measurement: Measurement) -> dict[str, object]:
 
 
 def _print_memory(result: ModelProfile) -> None:
-    from ..costmodels.live_bytes import constant_bytes
+    from ..costmodels.metrics.live_bytes import constant_bytes
 
     measurement = result.memory
     assert measurement is not None

@@ -16,7 +16,7 @@ from .options import INPUT_FILE, OUTPUT_FOLDER, Decorated, db_option, json_optio
 from .output import Talk, few, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..costmodels.proxy import Agreement, Judgement, ProxyReport
+    from ..costmodels.simulated.proxy import Agreement, Judgement, ProxyReport
 
 #: Failures that are shown; --json holds them all.
 _SHOWN = 3
@@ -120,8 +120,8 @@ def fit(
 
     What was simulated is kept: the same command goes on after an interruption.
     """
-    from ..costmodels.proxy import ProxyPlan, fit_proxy, save_proxy
-    from ..costmodels.simulation import simulated_setting
+    from ..costmodels.simulated.proxy import ProxyPlan, fit_proxy, save_proxy
+    from ..costmodels.simulated.simulation import simulated_setting
     from ..costmodels.space_file import load_space
     from ..db import Store
 

@@ -1,8 +1,16 @@
 """Measurements → datasets → predictors → LUTs → files that other people's search code reads.
 
 space*, spaces/        search spaces, as data
-campaign, networks     what to measure for a space, and carrying it out
-dataset, features, roofline, boosting, conformal, predictor*, validation   cost models
-lut, lut_build, lut_formats/, correction   lookup tables, from cells to whole networks
+campaign, *_plan, *_campaign   what to measure, and carrying it out
+dataset, features, roofline, prices, kernel_*, predictor*, training*   cost models
+conformal, coverage, validation, error_spread, population   how far a prediction may be trusted
+correction, control_flow, work_rules/   from nodes to whole networks
+trees/                 gradient boosted trees as files, fast and without LightGBM
+metrics/               what is predicted beside latency: energy, peak memory
+cards/                 model cards, and whether a predictor still fits its device
+space_models/, onboarding/   models over architectures, few-shot from other devices
+active/                measuring only where a LUT is uncertain
+simulated/             searching without the device: simulation, proxies
+lut, lut_build, lut_formats/   lookup tables
 quickstart             all of it in one go
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .stored_trees import StoredTrees
+from .trees.stored_trees import StoredTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb

@@ -11,11 +11,11 @@ from ..profiler.kernels.graph import kernels, optimise
 from ..profiler.records import Device, Json, RuntimeProfile
 from ..profiler.workload import Workload
 from .dataset import BLOCK_PURPOSES
-from .energy import load_energies
-from .energy_predictor import EnergyPredictor
 from .lut import LutCell
-from .memory_training import load_peaks
-from .peak_memory import PeakMemoryPredictor, memory_shape
+from .metrics.energy import load_energies
+from .metrics.energy_predictor import EnergyPredictor
+from .metrics.memory_training import load_peaks
+from .metrics.peak_memory import PeakMemoryPredictor, memory_shape
 
 
 @dataclass(frozen=True)

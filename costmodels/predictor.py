@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
-from .boosting import BoostingSettings, boost, tree_scores
 from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
 from .conformal import conformal_radius
 from .error_spread import Spread, fit_spread, judged_spread, tells_apart
@@ -22,8 +21,9 @@ from .features import FEATURES, WORK, feature_matrix, work_matrix
 from .kernel_work import kind_of, no_price
 from .prices import GraphPrice, KernelPrice, scaled, summed
 from .roofline import Roofline, fit_roofline
-from .stored_trees import StoredTrees
 from .training_size import is_large, split_large
+from .trees.boosting import BoostingSettings, boost, tree_scores
+from .trees.stored_trees import StoredTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb

@@ -19,11 +19,11 @@ from .composition import Composition
 from .error_spread import Spread
 from .features import FEATURES, WORK
 from .files import write_atomically
-from .metric import require_metric
+from .metrics.metric import require_metric
 from .predictor import LatencyPredictor
 from .roofline import Roofline
 from .sealed_file import read_sealed, read_text, sealed_text
-from .stored_trees import StoredTrees
+from .trees.stored_trees import StoredTrees
 
 FORMAT = "edgecost-predictor"
 #: 1: first. 2: work counted by operator, three terms for networks. A change of ``FEATURES``, ``WORK`` or of what a

@@ -13,13 +13,13 @@ from ..db import Store
 from ..profiler.errors import ModelError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Json, RuntimeProfile
-from .card_file import plain_json, write_card
+from .cards.card_file import plain_json, write_card
+from .cards.model_card import Judged, ModelCard, predictor_card
+from .cards.training_data import training_data
 from .composition import composition_document
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels
-from .model_card import Judged, ModelCard, predictor_card
 from .predictor import LatencyPredictor
 from .predictor_file import FILES, save_predictor
-from .training_data import training_data
 from .validation import Accuracy, accuracy, flops_baseline, repeatability
 
 #: Nominal share of graphs outside the intervals that are printed.

@@ -22,8 +22,8 @@ import numpy as np
 from gymnasium import spaces
 
 from edgecost.costmodels.predictor import LatencyPredictor
-from edgecost.costmodels.proxy import ProxyPlan, fit_proxy
-from edgecost.costmodels.simulation import simulated_setting
+from edgecost.costmodels.simulated.proxy import ProxyPlan, fit_proxy
+from edgecost.costmodels.simulated.simulation import simulated_setting
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store

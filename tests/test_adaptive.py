@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecost.costmodels.adaptive import FIRST, measure_adaptively
+from edgecost.costmodels.active.adaptive import FIRST, measure_adaptively
+from edgecost.costmodels.active.lut_survey import LutSurvey
 from edgecost.costmodels.campaign import Planned
 from edgecost.costmodels.dataset import load_samples
 from edgecost.costmodels.local_setting import LocalSetting
-from edgecost.costmodels.lut_survey import LutSurvey
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_campaign import CampaignOutcome
 from edgecost.costmodels.space_file import load_space

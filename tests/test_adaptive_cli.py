@@ -10,8 +10,8 @@ import pytest
 
 from edgecost.cli.campaigns import _adaptive_exit_code, _show_adaptive
 from edgecost.cli.main import main
-from edgecost.costmodels.adaptive import AdaptiveOutcome, Batch
-from edgecost.costmodels.lut_survey import Candidate
+from edgecost.costmodels.active.adaptive import AdaptiveOutcome, Batch
+from edgecost.costmodels.active.lut_survey import Candidate
 from edgecost.profiler.records import Status
 
 TINY = Path(__file__).parent / "tiny.toml"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecost.costmodels.boosting import BoostingSettings, boost
+from edgecost.costmodels.trees.boosting import BoostingSettings, boost
 
 FEW = BoostingSettings(rounds=40)
 

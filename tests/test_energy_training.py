@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from edgecost.cli.main import main
-from edgecost.costmodels.energy import load_energies
-from edgecost.costmodels.energy_predictor import EnergyPredictor
-from edgecost.costmodels.energy_training import EnergyReport, train_energy
 from edgecost.costmodels.kernel_work import work_of
 from edgecost.costmodels.lut import LutCell
 from edgecost.costmodels.lut_others import Others, with_energy_and_memory
+from edgecost.costmodels.metrics.energy import load_energies
+from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
+from edgecost.costmodels.metrics.energy_training import EnergyReport, train_energy
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.predictor_file import load_predictor, save_predictor
 from edgecost.costmodels.space_file import load_space

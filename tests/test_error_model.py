@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecost.costmodels.dataset import Sample
-from edgecost.costmodels.error_model import ErrorSizes, choose, condition, prior_covariance, rough_ms
-from edgecost.costmodels.lut_error import (
+from edgecost.costmodels.active.error_model import ErrorSizes, choose, condition, prior_covariance, rough_ms
+from edgecost.costmodels.active.lut_error import (
     EVIDENCE_MIN,
     PROCESS_SIGMA,
     Evidence,
@@ -20,6 +19,7 @@ from edgecost.costmodels.lut_error import (
     noise_variance,
     process_sigma,
 )
+from edgecost.costmodels.dataset import Sample
 
 SIZES = ErrorSizes()
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecost.costmodels.card_file import read_card
-from edgecost.costmodels.model_card import NOMINAL, coverages
+from edgecost.costmodels.cards.card_file import read_card
+from edgecost.costmodels.cards.model_card import NOMINAL, coverages
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.space_models.encoding import encode_cells
 from edgecost.costmodels.space_models.space_model import SpaceModel

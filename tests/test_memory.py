@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecost.cli.main import main
-from edgecost.costmodels.live_bytes import constant_bytes, live_bytes
+from edgecost.costmodels.metrics.live_bytes import constant_bytes, live_bytes
 from edgecost.db import Store
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.graphs.networks import reference_network

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecost.costmodels.card_file import NAME, card_document, model_digests, plain_json, read_card, write_card
-from edgecost.costmodels.card_pictures import card_html, card_svg
-from edgecost.costmodels.model_card import HASH_LENGTH, PAIRS_MAX, thinned_pairs
-from edgecost.costmodels.model_folder import ModelFolder, Refused, list_folders, named_folder, open_folder
+from edgecost.costmodels.cards.card_file import NAME, card_document, model_digests, plain_json, read_card, write_card
+from edgecost.costmodels.cards.card_pictures import card_html, card_svg
+from edgecost.costmodels.cards.model_card import HASH_LENGTH, PAIRS_MAX, thinned_pairs
+from edgecost.costmodels.cards.model_folder import ModelFolder, Refused, list_folders, named_folder, open_folder
+from edgecost.costmodels.cards.training_data import NOTHING_LEFT, RETRACTED, UNREADABLE
 from edgecost.costmodels.predictor_file import FILES, load_predictor, save_predictor
 from edgecost.costmodels.training import TrainingReport, save_report
-from edgecost.costmodels.training_data import NOTHING_LEFT, RETRACTED, UNREADABLE
 from edgecost.costmodels.validation import accuracy
 from edgecost.profiler.errors import ArtefactError, UsageError
 from edgecost.profiler.protocol import PROTOCOL

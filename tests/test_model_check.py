@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecost.costmodels import model_check
-from edgecost.costmodels.anchors import (
+from edgecost.costmodels.cards import model_check
+from edgecost.costmodels.cards.anchors import (
     KINDS,
     OF_EACH,
     SHORTEST_MS,
@@ -28,12 +28,12 @@ from edgecost.costmodels.anchors import (
     judge_anchors,
     measure_anchors,
 )
-from edgecost.costmodels.card_file import read_card
+from edgecost.costmodels.cards.card_file import read_card
+from edgecost.costmodels.cards.model_check import ModelCheck, check_model
+from edgecost.costmodels.cards.staleness import cheap_findings, cheap_warnings, environment_findings
 from edgecost.costmodels.dataset import Sample
 from edgecost.costmodels.drift import canary_level_us
-from edgecost.costmodels.model_check import ModelCheck, check_model
 from edgecost.costmodels.predictor_file import load_predictor
-from edgecost.costmodels.staleness import cheap_findings, cheap_warnings, environment_findings
 from edgecost.db import Store
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.records import Device
@@ -126,7 +126,8 @@ def test_another_device_profile_or_protocol_is_told(trained) -> None:
 
 def test_the_cheap_part_loads_nothing_heavy(tmp_path) -> None:
     program = (
-        "import sys\nfrom edgecost.costmodels import staleness\nprint(*{n.partition('.')[0] for n in sys.modules})"
+        "import sys\nfrom edgecost.costmodels.cards import staleness\n"
+        "print(*{n.partition('.')[0] for n in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"numpy", "scipy", "lightgbm", "sqlalchemy", "onnx"}

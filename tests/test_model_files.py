@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgecost.costmodels.card_file import NAME, read_card, write_card
+from edgecost.costmodels.cards.card_file import NAME, read_card, write_card
 from edgecost.costmodels.predictor_file import FILES, SCHEMA_VERSION, load_predictor, save_predictor
 from edgecost.costmodels.space_models.encoding import Encoding, encode_cells
 from edgecost.costmodels.space_models.space_model import SpaceModel

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgecost.cli.main import main
-from edgecost.costmodels.card_file import NAME
+from edgecost.costmodels.cards.card_file import NAME
 from edgecost.costmodels.predictor_file import load_predictor, save_predictor
 from edgecost.db import Store
 from tests.trained_store import CELLS, Trained, measure_later

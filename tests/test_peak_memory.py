@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edgecost.cli.main import main
-from edgecost.costmodels.live_bytes import LiveBytes
-from edgecost.costmodels.memory_training import load_peaks, train_memory
-from edgecost.costmodels.peak_memory import FEATURES, MemoryShape, PeakMemoryPredictor
+from edgecost.costmodels.metrics.live_bytes import LiveBytes
+from edgecost.costmodels.metrics.memory_training import load_peaks, train_memory
+from edgecost.costmodels.metrics.peak_memory import FEATURES, MemoryShape, PeakMemoryPredictor
 from edgecost.costmodels.predictor_file import load_predictor
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import ArtefactError, UsageError

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from edgecost.cli.main import cli, main
-from edgecost.costmodels import proxy
 from edgecost.costmodels.dataset import NETWORK_PURPOSES
 from edgecost.costmodels.predictor_file import load_predictor
-from edgecost.costmodels.proxy import JUDGE, ProxyPlan, agreement, fit_proxy, save_proxy
-from edgecost.costmodels.simulation import simulated_samples, simulated_setting
+from edgecost.costmodels.simulated import proxy
+from edgecost.costmodels.simulated.proxy import JUDGE, ProxyPlan, agreement, fit_proxy, save_proxy
+from edgecost.costmodels.simulated.simulation import simulated_samples, simulated_setting
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.devices.simulators import SimulatedCost, describe

@@ -9,7 +9,7 @@ import pytest
 from edgecost.costmodels.dataset import load_samples
 from edgecost.costmodels.lut_build import build_lut
 from edgecost.costmodels.random_blocks import random_blocks
-from edgecost.costmodels.simulation import chosen_setting, simulate, simulated_samples, simulated_setting
+from edgecost.costmodels.simulated.simulation import chosen_setting, simulate, simulated_samples, simulated_setting
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.training import train
 from edgecost.db import Store

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecost.costmodels import stored_trees
-from edgecost.costmodels.stored_trees import WALKED_ROWS_MAX, StoredTrees
-from edgecost.costmodels.tree_ensemble import TreeEnsemble, touchstones
-from edgecost.costmodels.tree_text import Trees, read_trees
+from edgecost.costmodels.trees import stored_trees
+from edgecost.costmodels.trees.stored_trees import WALKED_ROWS_MAX, StoredTrees
+from edgecost.costmodels.trees.tree_ensemble import TreeEnsemble, touchstones
+from edgecost.costmodels.trees.tree_text import Trees, read_trees
 from edgecost.profiler.errors import ArtefactError, UsageError
 
 COLUMNS = 5

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...profiler.records import Json
-from ..model_card import NOMINAL, IntervalCoverage, ModelCard, by_size, now, thinned_pairs, versions
-from ..training_data import TrainingData
+from ..cards.model_card import NOMINAL, IntervalCoverage, ModelCard, by_size, now, thinned_pairs, versions
+from ..cards.training_data import TrainingData
 from ..validation import accuracy
 from .intervals import CALIBRATION_MIN, conformal_bounds
 from .space_model import SpaceModel

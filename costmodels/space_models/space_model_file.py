@@ -50,7 +50,7 @@ def save_space_model(model: SpaceModel, folder: Path, provenance: Mapping[str, J
         OutputError: the folder cannot be written.
     """
     # Who loads a model needs neither; they bring the whole of the predictor along.
-    from ..card_file import write_card
+    from ..cards.card_file import write_card
     from .space_card import space_card
 
     model.report()

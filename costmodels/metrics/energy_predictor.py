@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.errors import ArtefactError, UsageError
-from ..profiler.kernels.graph import Kernel
-from ..profiler.records import Json
+from ...profiler.errors import ArtefactError, UsageError
+from ...profiler.kernels.graph import Kernel
+from ...profiler.records import Json
+from ..predictor import GRAPHS_MIN, Graph, LatencyPredictor
+from ..predictor_file import load_predictor, save_predictor
+from ..prices import GraphPrice, KernelPrice
 from .metric import ENERGY
-from .predictor import GRAPHS_MIN, Graph, LatencyPredictor
-from .predictor_file import load_predictor, save_predictor
-from .prices import GraphPrice, KernelPrice
 
 Floats = npt.NDArray[np.float64]
 

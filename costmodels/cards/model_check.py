@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from ..db import Store
-from ..profiler.records import Json
+from ...db import Store
+from ...profiler.records import Json
+from ..device_probe import probe_features, probe_of
+from ..drift import DRIFT_LIMIT, canary_level_us
+from ..local_setting import LocalSetting
+from ..predictor import LatencyPredictor
+from ..space_campaign import Narrator
 from .anchors import AnchorReading, AnchorVerdict, judge_anchors, measure_anchors
-from .device_probe import probe_features, probe_of
-from .drift import DRIFT_LIMIT, canary_level_us
-from .local_setting import LocalSetting
 from .model_card import ModelCard
-from .predictor import LatencyPredictor
 from .prequential import ALPHA, Newer, judge_newer
-from .space_campaign import Narrator
 from .staleness import MEASURE_ANCHORS, MEASURE_ANEW, Finding, cheap_findings
 
 #: Sessions since training from which the machine's level is told: of fewer, one disturbed session would decide.

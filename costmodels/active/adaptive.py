@@ -18,17 +18,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..db import Store
-from ..db.campaigns import MAX_ATTEMPTS
-from ..profiler.errors import UsageError
-from ..profiler.protocol import Settings
-from ..profiler.records import Json, Status
-from .campaign import Planned, plan
-from .dataset import Sample, load_samples
-from .local_setting import LocalSetting
+from ...db import Store
+from ...db.campaigns import MAX_ATTEMPTS
+from ...profiler.errors import UsageError
+from ...profiler.protocol import Settings
+from ...profiler.records import Json, Status
+from ..campaign import Planned, plan
+from ..dataset import Sample, load_samples
+from ..local_setting import LocalSetting
+from ..space import Space
+from ..space_campaign import CampaignOutcome, Narrator, measure_planned
 from .lut_survey import NEWEST, Candidate, Knowledge, LutSurvey
-from .space import Space
-from .space_campaign import CampaignOutcome, Narrator, measure_planned
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,17 +18,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.kernels.graph import Kernel
-from ..profiler.records import RuntimeProfile
+from ...profiler.kernels.graph import Kernel
+from ...profiler.records import RuntimeProfile
+from ..composition import bytes_moved, held_out
+from ..conformal import cross_coverage
+from ..dataset import Sample
+from ..kernel_plan import SHARES_PERCENT
+from ..kernel_work import kind_of
+from ..predictor import LatencyPredictor
+from ..validation import Accuracy, accuracy, repeatability_radius
 from .anchors import Anchor, choose_anchors
-from .composition import bytes_moved, held_out
-from .conformal import cross_coverage
-from .dataset import Sample
-from .kernel_plan import SHARES_PERCENT
-from .kernel_work import kind_of
-from .predictor import LatencyPredictor
 from .training_data import Circumstances, ProbeFingerprint, TrainingData
-from .validation import Accuracy, accuracy, repeatability_radius
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

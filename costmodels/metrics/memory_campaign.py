@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..db import Store
-from ..devices.host import memory_limit_bytes
-from ..profiler.bench import Bench
-from ..profiler.memory import METHOD, PURPOSE, measure_memory
-from ..profiler.protocol import Settings
-from ..profiler.readings import Reading
-from ..profiler.records import Measurement
-from ..profiler.workload import Workload
-from .dataset import NETWORK_PURPOSES
-from .local_setting import LocalSetting
-from .space_campaign import Narrator
+from ...db import Store
+from ...devices.host import memory_limit_bytes
+from ...profiler.bench import Bench
+from ...profiler.memory import METHOD, PURPOSE, measure_memory
+from ...profiler.protocol import Settings
+from ...profiler.readings import Reading
+from ...profiler.records import Measurement
+from ...profiler.workload import Workload
+from ..dataset import NETWORK_PURPOSES
+from ..local_setting import LocalSetting
+from ..space_campaign import Narrator
 
 
 @dataclass(frozen=True)

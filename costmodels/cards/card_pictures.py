@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..pictures import drawing, html_list, html_page, html_table, set_ticks, svg_text
+from ..validation import Accuracy
 from .card_file import card_document
 from .model_card import GroupAccuracy, IntervalCoverage, ModelCard
-from .pictures import drawing, html_list, html_page, html_table, set_ticks, svg_text
-from .validation import Accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,26 +18,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..db import Store
-from ..devices.simulators import SimulatedDevice, checked_cost
-from ..profiler.errors import GateError, UsageError
-from ..profiler.kernels.by_runtime import priced_kernels
-from ..profiler.kernels.graph import Kernel
-from ..profiler.kernels.written import written_workloads
-from ..profiler.records import Json
-from ..profiler.workload import Workload
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
-from .local_setting import LocalSetting
-from .predictor import GRAPHS_MIN, LatencyPredictor
-from .predictor_file import save_predictor
-from .quickstart import training_provenance
-from .random_blocks import random_blocks
+from ...db import Store
+from ...devices.simulators import SimulatedDevice, checked_cost
+from ...profiler.errors import GateError, UsageError
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.kernels.graph import Kernel
+from ...profiler.kernels.written import written_workloads
+from ...profiler.records import Json
+from ...profiler.workload import Workload
+from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
+from ..local_setting import LocalSetting
+from ..predictor import GRAPHS_MIN, LatencyPredictor
+from ..predictor_file import save_predictor
+from ..quickstart import training_provenance
+from ..random_blocks import random_blocks
+from ..space import Space
+from ..space_campaign import Narrator
+from ..space_plan import plan_space
+from ..training import TrainingReport, save_report, train
+from ..validation import Accuracy, accuracy
 from .simulation import Asked, SimulatedSample, simulate, simulated_samples
-from .space import Space
-from .space_campaign import Narrator
-from .space_plan import plan_space
-from .training import TrainingReport, save_report, train
-from .validation import Accuracy, accuracy
 
 Graph = Sequence[Kernel]
 Floats = npt.NDArray[np.float64]

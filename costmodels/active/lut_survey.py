@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.kernels.graph import Kernel, kernels
-from ..profiler.records import RuntimeProfile
-from ..profiler.workload import Workload
-from .dataset import Sample
+from ...profiler.kernels.graph import Kernel, kernels
+from ...profiler.records import RuntimeProfile
+from ...profiler.workload import Workload
+from ..dataset import Sample
+from ..kernel_work import kind_of
+from ..predictor import GRAPHS_MIN, LatencyPredictor
+from ..space import Space
 from .error_model import ErrorSizes, choose, condition, prior_covariance, rough_ms
-from .kernel_work import kind_of
 from .lut_error import PROCESS_SIGMA, Evidence, LutError, estimate_error, noise_variance, process_sigma
-from .predictor import GRAPHS_MIN, LatencyPredictor
-from .space import Space
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

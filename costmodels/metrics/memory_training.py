@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..db import Store
-from ..profiler.errors import ModelError, UsageError
-from ..profiler.kernels.graph import optimise
-from ..profiler.memory import METHOD, PURPOSE
-from ..profiler.records import Json, Measurement, RuntimeProfile
-from ..profiler.workload import Workload
-from .dataset import usable_by_graph
+from ...db import Store
+from ...profiler.errors import ModelError, UsageError
+from ...profiler.kernels.graph import optimise
+from ...profiler.memory import METHOD, PURPOSE
+from ...profiler.records import Json, Measurement, RuntimeProfile
+from ...profiler.workload import Workload
+from ..dataset import usable_by_graph
 from .judgement import Judgement, judge
 from .peak_memory import MemoryShape, PeakMemoryPredictor, memory_shape
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.errors import ArtefactError, MissingPackage
+from ...profiler.errors import ArtefactError, MissingPackage
 from .tree_text import MISSING_NAN, MISSING_ZERO, Floats, Ints, Trees, cleaned
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..profiler.errors import ArtefactError, UsageError
-from ..profiler.records import Json
+from ...profiler.errors import ArtefactError, UsageError
+from ...profiler.records import Json
+from ..predictor_file import read_provenance
+from ..space_models import space_model_file
 from .card_file import read_card
 from .model_card import ModelCard
-from .predictor_file import read_provenance
-from .space_models import space_model_file
 
 PREDICTOR = "predictor.json"
 _REMEDY = "see what there is: edgecost models list"

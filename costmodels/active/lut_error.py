@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-from .dataset import Sample
+from ..dataset import Sample
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,11 +10,11 @@ import statistics
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ..db import Store
-from ..profiler.errors import UsageError
-from ..profiler.records import Measurement, RuntimeProfile
-from ..profiler.workload import Workload
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, usable_by_graph
+from ...db import Store
+from ...profiler.errors import UsageError
+from ...profiler.records import Measurement, RuntimeProfile
+from ...profiler.workload import Workload
+from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, usable_by_graph
 
 #: Why a measurement takes no part, in the words of the report; others are the words of ``Reading``.
 NOT_MEASURED = "not measured"

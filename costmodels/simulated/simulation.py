@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ..devices.host import read_host
-from ..devices.simulators import SimulatedCost, SimulatedDevice, checked_cost, open_simulator, parse_simulator
-from ..profiler.errors import ModelError, SimulatorError
-from ..profiler.records import SIMULATOR, Environment, Json, Latency, Measurement, RuntimeProfile, Status
-from ..profiler.tasks import Stage
-from ..profiler.workload import Workload
-from .local_setting import LocalSetting
-from .named_runtimes import chosen_profile
+from ...devices.host import read_host
+from ...devices.simulators import SimulatedCost, SimulatedDevice, checked_cost, open_simulator, parse_simulator
+from ...profiler.errors import ModelError, SimulatorError
+from ...profiler.records import SIMULATOR, Environment, Json, Latency, Measurement, RuntimeProfile, Status
+from ...profiler.tasks import Stage
+from ...profiler.workload import Workload
+from ..local_setting import LocalSetting
+from ..named_runtimes import chosen_profile
 
 if TYPE_CHECKING:
-    from ..db import Store
-    from .space_campaign import Narrator
+    from ...db import Store
+    from ..space_campaign import Narrator
 
 #: Stands in ``Measurement.protocol``; changes when what is kept of a simulation changes its meaning.
 PROTOCOL = "simulated-1"
@@ -113,7 +113,7 @@ def simulate(
         SimulatorError: it failed five times in a row.
     """
     setting.store_in(store)
-    from .dataset import BLOCK_PURPOSES  # pricing a model needs a setting and no store
+    from ..dataset import BLOCK_PURPOSES  # pricing a model needs a setting and no store
 
     alike = BLOCK_PURPOSES if purpose in BLOCK_PURPOSES else [purpose]
     known = {one.graph_hash: one for one in _kept(store, setting, alike, usable_only=False) if _is_answer(one)}

@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..db import Store
-from ..db.campaigns import MAX_ATTEMPTS
-from ..profiler.protocol import KERNELS, Settings
-from ..profiler.records import Measurement
-from ..profiler.workload import Workload
-from .campaign import Planned
-from .dataset import Sample
-from .local_setting import LocalSetting
-from .space_campaign import Narrator, measure_planned
+from ...db import Store
+from ...db.campaigns import MAX_ATTEMPTS
+from ...profiler.protocol import KERNELS, Settings
+from ...profiler.records import Measurement
+from ...profiler.workload import Workload
+from ..campaign import Planned
+from ..dataset import Sample
+from ..local_setting import LocalSetting
+from ..space_campaign import Narrator, measure_planned
 
 PURPOSE = "anchor"
 #: Kinds of kernel that have anchors, and anchors of each: of one anchor alone nobody could say whether its kind has

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..profiler.errors import ArtefactError
-from ..profiler.records import Quantity
+from ...profiler.errors import ArtefactError
+from ...profiler.records import Quantity
 
 
 @dataclass(frozen=True)

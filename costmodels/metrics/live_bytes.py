@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from ..profiler.kernels.graph import Kernel, Optimised
-from ..profiler.kernels.shapes import ELEMENTWISE
-from ..profiler.workload import Workload
-from .kernel_work import work_of
+from ...profiler.kernels.graph import Kernel, Optimised
+from ...profiler.kernels.shapes import ELEMENTWISE
+from ...profiler.workload import Workload
+from ..kernel_work import work_of
 
 #: Kernels whose output is their first input under another shape.
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})

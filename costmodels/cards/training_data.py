@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..db import Store
-from ..profiler.records import Device, Measurement, RuntimeProfile
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, typical_overhead_ms
-from .device_probe import probe_features, probe_of
-from .drift import canary_level_us
+from ...db import Store
+from ...profiler.records import Device, Measurement, RuntimeProfile
+from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, typical_overhead_ms
+from ..device_probe import probe_features, probe_of
+from ..drift import canary_level_us
 
 #: Why a usable measurement is no sample, as the card says it.
 NO_OVERHEAD = "what a call costs was never measured"

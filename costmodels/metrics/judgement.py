@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.records import Json
-from .conformal import cross_coverage
-from .validation import Accuracy, accuracy, repeatability_of
+from ...profiler.records import Json
+from ..conformal import cross_coverage
+from ..validation import Accuracy, accuracy, repeatability_of
 
 Floats = npt.NDArray[np.float64]
 

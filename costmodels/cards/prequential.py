@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from ..db import Store
-from ..profiler.errors import ModelError
-from ..profiler.kernels.graph import Kernel, kernels
+from ...db import Store
+from ...profiler.errors import ModelError
+from ...profiler.kernels.graph import Kernel, kernels
+from ..conformal import conformal_radius
+from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, typical_overhead_ms
+from ..kernel_times import SHORT_MS
+from ..local_setting import LocalSetting
+from ..predictor import LatencyPredictor
 from .anchors import USUAL_RADIUS
-from .conformal import conformal_radius
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, typical_overhead_ms
-from .kernel_times import SHORT_MS
-from .local_setting import LocalSetting
 from .model_card import HASH_LENGTH, ModelCard
-from .predictor import LatencyPredictor
 
 #: Nominal share of newer measurements that fall outside their intervals.
 ALPHA = 0.1

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..profiler.records import Json
+from ...profiler.records import Json
 
 if TYPE_CHECKING:
-    from .local_setting import LocalSetting
+    from ..local_setting import LocalSetting
 
 #: Fields of an environment that a latency follows, as people call them. The host's Python is not among them: the
 #: runtime's own time is measured, and the call is subtracted.
@@ -61,7 +61,7 @@ def cheap_findings(provenance: Mapping[str, Json], setting: LocalSetting) -> lis
     Args:
         provenance: of the predictor, as ``load_predictor`` gives it; what an older one does not say is not compared.
     """
-    from ..profiler.protocol import PROTOCOL
+    from ...profiler.protocol import PROTOCOL
 
     identity = provenance.get("device_identity")
     if isinstance(identity, str) and identity != setting.device.identity:

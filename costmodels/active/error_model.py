@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
-from ..profiler.kernels.graph import Kernel
-from .kernel_work import filter_of, kind_of, work_of
+from ...profiler.kernels.graph import Kernel
+from ..kernel_work import filter_of, kind_of, work_of
 
 Floats = npt.NDArray[np.float64]
 Graph = Sequence[Kernel]

@@ -20,16 +20,16 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.errors import ArtefactError, UsageError
-from ..profiler.kernels.graph import Optimised
-from ..profiler.records import Json
-from .composition import robust_costs
-from .conformal import conformal_radius
-from .files import write_atomically
+from ...profiler.errors import ArtefactError, UsageError
+from ...profiler.kernels.graph import Optimised
+from ...profiler.records import Json
+from ..composition import robust_costs
+from ..conformal import conformal_radius
+from ..files import write_atomically
+from ..sealed_file import read_sealed, read_text, sealed_text
+from ..work_rules.table import is_convolution, plain_name
 from .live_bytes import LiveBytes, live_bytes, tensor_bytes
 from .metric import MEMORY, require_metric
-from .sealed_file import read_sealed, read_text, sealed_text
-from .work_rules.table import is_convolution, plain_name
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

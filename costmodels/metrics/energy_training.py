@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..db import Store
-from ..profiler.errors import ModelError, UsageError
-from ..profiler.kernels.graph import Kernel, kernels
-from ..profiler.records import Json, RuntimeProfile
+from ...db import Store
+from ...profiler.errors import ModelError, UsageError
+from ...profiler.kernels.graph import Kernel, kernels
+from ...profiler.records import Json, RuntimeProfile
+from ..validation import flops_baseline
 from .energy import Energies, EnergySample, load_energies
 from .energy_predictor import EnergyPredictor
 from .judgement import Judgement, judge
-from .validation import flops_baseline
 
 
 @dataclass(frozen=True)

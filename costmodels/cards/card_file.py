@@ -9,11 +9,11 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..profiler.errors import ArtefactError
-from ..profiler.records import Json
-from .files import write_atomically
+from ...profiler.errors import ArtefactError
+from ...profiler.records import Json
+from ..files import write_atomically
+from ..sealed_file import read_sealed, sealed_text
 from .model_card import ModelCard
-from .sealed_file import read_sealed, sealed_text
 
 FORMAT = "edgecost-model-card"
 #: 1: first (after 0.1.0; models made before have no card). A field that goes or changes its meaning raises it; a new

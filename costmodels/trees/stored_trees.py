@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..profiler.errors import ArtefactError, MissingPackage
+from ...profiler.errors import ArtefactError, MissingPackage
 from .tree_ensemble import TreeEnsemble
 from .tree_text import Floats, Trees, read_trees
 

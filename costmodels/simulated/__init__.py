@@ -1,0 +1,5 @@
+"""Devices that are programs: what a simulator says, kept as what it is, and cost models in front of slow ones.
+
+simulation   ask, keep, read back
+proxy        fit, and judge on networks the proxy never saw
+"""
