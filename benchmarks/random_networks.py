@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgecost.costmodels.onboarding.cell_space import EDGES, NasBench201
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.graphs.blocks import ConvBlock, GlobalPool, Linear
-from edgecost.profiler.graphs.cell_blocks import NasBenchReduction, NasBenchTail, ReluConv
 from edgecost.profiler.graphs.networks import Block, ReferenceNetwork
-from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.graphs.sequence_blocks import EncoderLayer, PatchEmbedding, TokenHead
 from edgecost.profiler.graphs.vision_blocks import BasicResidual, Bottleneck, Pool
 from edgecost.profiler.workload import Workload
 
 Random = np.random.Generator
-#: Edges of a NAS-Bench-201 cell, (from, to), in the order of the benchmark.
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A NAS-Bench-201 cell: on each edge 0 nothing, 1 skip, 2 and 3 convolutions, 4 average pooling."""
-
-    operations: tuple[int, ...]
-
-    def build(self, graph: GraphBuilder, x: str) -> str:
-        nodes: dict[int, str] = {0: x}
-        for target in (1, 2, 3):
-            made = [
-                self._edge(graph, nodes[source], operation)
-                for (source, to), operation in zip(EDGES, self.operations, strict=True)
-                if to == target and source in nodes and operation
-            ]
-            for value in made:
-                nodes[target] = graph.add(nodes[target], value) if target in nodes else value
-        return nodes.get(3, x)
-
-    @staticmethod
-    def _edge(graph: GraphBuilder, x: str, operation: int) -> str:
-        if operation == 1:
-            return x
-        if operation == 4:
-            return Pool("average", 3).build(graph, x)
-        return ReluConv(graph.shapes[x][1], 1 if operation == 2 else 3).build(graph, x)
 
 
 def _pick(random: Random, *choices: int) -> int:
     return int(random.choice(choices))
 
 
-def _nas_bench(random: Random, name: str) -> Workload:
+def _nas_bench(random: Random, _name: str) -> Workload:
+    space = NasBench201()
+    convolutions = [space.op_names.index(op) for op in ("nor_conv_1x1", "nor_conv_3x3")]
     while True:
-        operations = tuple(int(code) for code in random.integers(0, 5, len(EDGES)))
-        # A cell without a convolution, or whose output nothing reaches, is no network anybody would train.
-        if {2, 3} & set(operations) and any(operations[3:]):
-            break
-    blocks: list[Block] = [ConvBlock(16, 3)]
-    for stage, channels in enumerate((16, 32, 64)):
-        blocks += [NasBenchReduction(channels)] * (stage > 0) + [Cell(operations)] * 5
-    return _workload(name, [*blocks, NasBenchTail(10)], 32)
+        cell = space.canonical(random.integers(0, len(space.op_names), (1, len(EDGES))))
+        # A cell without a convolution between its input and its output is no network anybody would train.
+        if np.isin(cell, convolutions).any():
+            return space.build(cell[0])
 
 
 def _resnet(random: Random, name: str) -> Workload:
