@@ -12,11 +12,13 @@ from .options import INPUT_FILE, OUTPUT_FOLDER, ShareType, db_option, json_optio
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..costmodels.local_setting import LocalSetting
     from ..costmodels.onboarding.arch_space import Archs, ArchSpace
     from ..costmodels.onboarding.known import Floats, KnownDevice, StoredPair
-    from ..costmodels.onboarding.onboard import Onboarding
+    from ..costmodels.onboarding.onboard import Onboarding, Prospect
     from ..costmodels.onboarding.portable_file import SpaceId
     from ..costmodels.onboarding.target import Target
+    from ..costmodels.space_campaign import CampaignOutcome
     from ..db import Store
     from ..profiler.records import Json
 
@@ -73,17 +75,13 @@ def onboard(
     the other devices and runtime profiles of the database, and those of --known. DEVICE is this machine unless it names
     one that the database has enough networks of: that one is fitted without measuring. Run again, it goes on.
     """
-    from ..costmodels.files import write_atomically
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
-    from ..costmodels.onboarding.known import stored_pairs
-    from ..costmodels.onboarding.onboard import learn, look_ahead, measure_plan
-    from ..costmodels.onboarding.picture import efficiency_svg
+    from ..costmodels.onboarding.onboard import learn, measure_plan
     from ..costmodels.onboarding.portable_file import SpaceId
-    from ..costmodels.onboarding.target import find_target
     from ..db import Store
     from .onboard_kernels import onboard_kernels
-    from .onboard_output import document, print_onboarding, show_plan
+    from .onboard_output import show_plan
 
     profile = chosen_profile(runtime_name, threads, db_url)
     if kernels:
@@ -99,15 +97,9 @@ def onboard(
     space = _open(space_name, resolution, width, seed)
     setting = LocalSetting.here(profile)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        pairs = stored_pairs(store, space)
-        target = find_target(store, pairs, device, setting, profile_hash)
-        known, notes = _known(space, pairs, target, files, only, alone)
-        for note in notes:
-            talk.note(note)
+        target, known = _target_and_known(store, talk, space, setting, device, profile_hash, files, only, alone)
         samples, latency_ms = _samples(store, target, space)
-        prospect = look_ahead(
-            space, known, samples, talk, budget=budget if target.is_here else 0, cache=_cache(), seed=seed
-        )
+        prospect = _look_ahead(space, known, samples, talk, budget if target.is_here else 0, seed)
         if dry_run:
             show_plan(prospect, target, known, samples, as_json=as_json)
             return 0
@@ -119,20 +111,8 @@ def onboard(
     where = folder or _default_folder(space, target)
     _save(found, target, known, SpaceId(_place_of(space_name), resolution, width), where)
     if picture is not None:
-        write_atomically(
-            picture, efficiency_svg(found, f"{space.name} on {target.device.name}, {target.profile.label}")
-        )
-    if as_json:
-        print_json(document(found, target, known, where, outcome))
-    else:
-        print_onboarding(found, target, known)
-        missing = len(found.prospect.plan) - found.planned_measured
-        if missing:
-            click.echo(
-                f"{missing} of {len(found.prospect.plan)} planned networks have no latency: edgecost db info --failures"
-                "\nOn a quieter machine another --seed, or a larger --budget, plans others."
-            )
-        click.echo(f"Written to {where}. Next: edgecost price {where} --random 5")
+        _draw(found, target, picture)
+    _tell(found, target, known, where, outcome, as_json=as_json)
     return 1 if outcome is not None and outcome.failed else 0
 
 
@@ -155,12 +135,6 @@ def _open(space_name: str, resolution: int | None, width: float | None, seed: in
     from ..costmodels.onboarding.arch_space import open_arch_space
 
     return open_arch_space(space_name, resolution=resolution, width=width, seed=seed)
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("edgecost") / "sources"
 
 
 def _default_folder(space: ArchSpace, target: Target) -> Path:
@@ -189,6 +163,40 @@ def _known(
     for file in files:
         known += read_known(file, space)
     return usable(known, only)
+
+
+def _target_and_known(
+    store: Store,
+    talk: Talk,
+    space: ArchSpace,
+    setting: LocalSetting,
+    device: str | None,
+    profile_hash: str,
+    files: tuple[Path, ...],
+    only: tuple[str, ...],
+    alone: bool,
+) -> tuple[Target, list[KnownDevice]]:
+    """What shall be learnt, and the devices to borrow from; says which of those cannot be used."""
+    from ..costmodels.onboarding.known import stored_pairs
+    from ..costmodels.onboarding.target import find_target
+
+    pairs = stored_pairs(store, space)
+    target = find_target(store, pairs, device, setting, profile_hash)
+    known, notes = _known(space, pairs, target, files, only, alone)
+    for note in notes:
+        talk.note(note)
+    return target, known
+
+
+def _look_ahead(
+    space: ArchSpace, known: list[KnownDevice], samples: Archs, talk: Talk, budget: int, seed: int
+) -> Prospect:
+    from platformdirs import user_cache_path
+
+    from ..costmodels.onboarding.onboard import look_ahead
+
+    cache = user_cache_path("edgecost") / "sources"
+    return look_ahead(space, known, samples, talk, budget=budget, cache=cache, seed=seed)
 
 
 def _samples(store: Store, target: Target, space: ArchSpace) -> tuple[Archs, Floats]:
@@ -220,6 +228,38 @@ def _save(found: Onboarding, target: Target, known: list[KnownDevice], space_id:
     }
     models = found.prospect.models
     save_onboarded(OnboardedDevice(space_id, portable(found.model), models, provenance), folder)
+
+
+def _draw(found: Onboarding, target: Target, picture: Path) -> None:
+    from ..costmodels.files import write_atomically
+    from ..costmodels.onboarding.picture import efficiency_svg
+
+    title = f"{found.prospect.space.name} on {target.device.name}, {target.profile.label}"
+    write_atomically(picture, efficiency_svg(found, title))
+
+
+def _tell(
+    found: Onboarding,
+    target: Target,
+    known: list[KnownDevice],
+    where: Path,
+    outcome: CampaignOutcome | None,
+    *,
+    as_json: bool,
+) -> None:
+    from .onboard_output import document, print_onboarding
+
+    if as_json:
+        print_json(document(found, target, known, where, outcome))
+        return
+    print_onboarding(found, target, known)
+    missing = len(found.prospect.plan) - found.planned_measured
+    if missing:
+        click.echo(
+            f"{missing} of {len(found.prospect.plan)} planned networks have no latency: edgecost db info --failures"
+            "\nOn a quieter machine another --seed, or a larger --budget, plans others."
+        )
+    click.echo(f"Written to {where}. Next: edgecost price {where} --random 5")
 
 
 @click.command(epilog="Example:  edgecost price edgecost-onboarded --random 5")
