@@ -23,8 +23,8 @@ from edgecost.costmodels.active.adaptive import BATCH, FIRST, GROWTH
 from edgecost.costmodels.active.lut_survey import LutSurvey
 from edgecost.costmodels.dataset import Sample, load_samples
 from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.costmodels.planned_campaign import measure_planned
 from edgecost.costmodels.predictor import LatencyPredictor
-from edgecost.costmodels.space_campaign import measure_planned
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.space_plan import plan_space
 from edgecost.profiler.protocol import PRESETS

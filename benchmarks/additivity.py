@@ -26,7 +26,7 @@ from edgecost.costmodels.campaign import Planned
 from edgecost.costmodels.composition import held_out
 from edgecost.costmodels.control_flow import ControlFlow
 from edgecost.costmodels.local_setting import LocalSetting
-from edgecost.costmodels.space_campaign import measure_planned
+from edgecost.costmodels.planned_campaign import measure_planned
 from edgecost.costmodels.space_file import load_space, space_names
 from edgecost.profiler.errors import EdgecostError
 from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS, ReferenceNetwork, reference_network

@@ -35,8 +35,8 @@ from edgecost.costmodels.conformal import cross_coverage
 from edgecost.costmodels.dataset import NETWORK_PURPOSES, Sample, load_samples, sample_kernels
 from edgecost.costmodels.kernel_campaign import measure_random_kernels
 from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.costmodels.planned_campaign import measure_planned
 from edgecost.costmodels.predictor import Graph, LatencyPredictor
-from edgecost.costmodels.space_campaign import measure_planned
 from edgecost.costmodels.validation import Accuracy, accuracy
 from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS, reference_network
 from edgecost.profiler.kernels.graph import kernels

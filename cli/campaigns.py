@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..costmodels.active.adaptive import AdaptiveOutcome
-    from ..costmodels.space_campaign import CampaignOutcome
+    from ..costmodels.planned_campaign import CampaignOutcome
     from ..profiler.records import Status
 
 
@@ -209,7 +209,8 @@ def kernels(count: int, seed: int, runtime_name: str, threads: int | None, db_ur
         database = store.url
     if as_json:
         device = {"device": setting.device.name, "profile": setting.profile.label, "database": database}
-        print_json({**device, "seed": seed, "chosen": found.chosen, "measured": found.measured})
+        anchors = None if found.check is None else found.check.document()
+        print_json({**device, "seed": seed, "chosen": found.chosen, "measured": found.measured, "anchors": anchors})
         return
     click.echo(f"{found.measured} of {found.chosen} kernels have a latency on {setting.device.description}.")
     click.echo(f"Next: edgecost train{same_runtime(runtime_name, threads)}")

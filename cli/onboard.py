@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..costmodels.onboarding.onboard import Onboarding, Prospect
     from ..costmodels.onboarding.portable_file import SpaceId
     from ..costmodels.onboarding.target import Target
-    from ..costmodels.space_campaign import CampaignOutcome
+    from ..costmodels.planned_campaign import CampaignOutcome
     from ..db import Store
     from ..profiler.records import Json
 

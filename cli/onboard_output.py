@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..costmodels.onboarding.known import KnownDevice
     from ..costmodels.onboarding.onboard import Onboarding, Prospect
     from ..costmodels.onboarding.target import Target
-    from ..costmodels.space_campaign import CampaignOutcome
+    from ..costmodels.planned_campaign import CampaignOutcome
 
 
 def show_plan(

@@ -51,7 +51,7 @@ def protocol_options(command: Decorated) -> Decorated:
             type=click.Choice(["quick", "standard", "careful"]),
             default="standard",
             show_default=True,
-            help="Stop at an interval of 5 %, 2 % or 1 %, after 8, 20 or 40 visits at the least.",
+            help="Stop at an interval of 5 %, 2 % or 1 %, after 9, 20 or 40 visits at the least.",
         ),
     ):
         command = option(command)

@@ -29,7 +29,7 @@ from .control_flow import ControlFlow
 from .kernel_shares import KernelShare, kernel_shares
 from .kernel_times import kernel_latencies, measure_kernels, network_latencies
 from .local_setting import LocalSetting
-from .space_campaign import Narrator, measure_planned
+from .planned_campaign import Narrator, measure_planned
 from .validation import Accuracy, accuracy
 
 #: Processes in which each network is measured: between processes whole networks differ by more than within one.

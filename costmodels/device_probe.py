@@ -35,7 +35,7 @@ from ..profiler.tasks import Task
 from ..profiler.workload import Workload
 from .campaign import Planned
 from .local_setting import LocalSetting
-from .space_campaign import Narrator, measure_planned
+from .planned_campaign import Narrator, measure_planned
 
 PURPOSE = "probe"
 #: A rate whose interval is wider than this says nothing.
@@ -43,7 +43,7 @@ _SPREAD_MAX = 0.5
 #: All of a probe takes half a minute on two cores: a few runs per precision and number of threads must do, and what a
 #: busy machine rejects is tried again only while there is time.
 _BUDGET_S, _BUDGET_MIN_S = 24.0, 1.0
-_SETTINGS = replace(KERNELS, target=0.03, visits_max=16, rounds_max=30, group_max_s=8.0)
+_SETTINGS = replace(KERNELS, target=0.03, visits_max=30, rounds_max=60, group_max_s=8.0)
 #: Seconds of a group for TVM, which compiles its graphs in that time.
 _COMPILED_GROUP_S = 30.0
 #: Outcomes that another attempt in the same environment would only repeat.

@@ -1,7 +1,8 @@
 """Which kernels to measure so that any network can be priced: those of random blocks, so many of each kind.
 
 Kinds whose latency follows many things at once (convolutions, products) get most of the places; what moves or maps
-elements gets few. A quarter is left to all kinds that are not named here: on another runtime kernels have other names.
+elements gets few. Convolutions count by their form, since their names differ between processors; a quarter is left to
+all kinds that are not named here.
 """
 
 from __future__ import annotations
@@ -11,26 +12,33 @@ from collections.abc import Iterable
 from itertools import islice
 
 from ..profiler.kernels.cut import kernel_workloads
+from ..profiler.kernels.graph import Kernel
 from ..profiler.records import RuntimeProfile
 from ..profiler.workload import Workload
 from .kernel_work import kind_of
 from .random_blocks import random_blocks
 
-#: Share of the kernels by kind, in per cent. Chosen on the errors of a first round, whose kinds came as random blocks
-#: bring them: depthwise convolutions, reorders and transposes were priced worst.
+#: Share of the kernels in per cent, by form of convolution and else by kind. Chosen on the errors of a first round,
+#: whose kinds came as random blocks bring them (depthwise convolutions, reorders and transposes were priced worst), and
+#: on what networks are made of.
 SHARES_PERCENT = {
-    "nchwc.Conv.depthwise": 18.0,
-    "nchwc.Conv.pointwise": 18.0,
-    "nchwc.Conv.spatial": 12.0,
-    "Gemm": 9.0,
+    "depthwise": 16.0,
+    "pointwise": 16.0,
+    "spatial": 11.0,
+    "grouped": 2.5,
+    "vector": 1.5,
+    "Gemm": 6.5,
     "nchwc.ReorderOutput": 4.0,
     "nchwc.ReorderInput": 4.0,
-    "Transpose": 4.0,
+    "Transpose": 3.5,
     "MatMul": 3.0,
     "microsoft.FusedMatMul": 3.0,
+    **dict.fromkeys(
+        ("Softmax", "LayerNormalization", "microsoft.SkipLayerNormalization", "microsoft.Gelu", "Add", "Mul"), 1.0
+    ),
 }
 #: All other kinds together, and each of them, get no more than this.
-_OTHERS_PERCENT, _OTHER_PERCENT = 25.0, 1.0
+_OTHERS_PERCENT, _OTHER_PERCENT = 23.0, 0.45
 #: Blocks that bring nothing new before the plan takes what it has: some kinds do not exist on some runtimes.
 _PATIENCE = 300
 
@@ -43,6 +51,13 @@ def plan_kernels(profile: RuntimeProfile, count: int, seed: int = 0) -> list[Wor
     return choose_kernels(random_blocks(seed), profile, count)
 
 
+def share_of(kernel: Kernel) -> str | None:
+    """Under which name a kernel has its share: the form of a convolution, else its kind; None where it has no price."""
+    kind = kind_of(kernel)
+    form = "" if kind is None else kind.rpartition(".")[2]
+    return form if form in SHARES_PERCENT else kind
+
+
 def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: int) -> list[Workload]:
     """As ``plan_kernels``, from the kernels of given blocks, in their order."""
     room = {kind: max(1, round(share / 100 * count)) for kind, share in SHARES_PERCENT.items()}
@@ -53,7 +68,7 @@ def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: i
     for block in blocks:
         before = len(chosen)
         for kernel, cut in kernel_workloads(block, profile):
-            kind = kind_of(kernel)
+            kind = share_of(kernel)
             if cut is None or kind is None or cut.graph_hash in chosen or taken[kind] >= room.get(kind, of_each):
                 continue
             if kind not in room:

@@ -14,7 +14,7 @@ from ..profiler.records import Measurement
 from ..profiler.workload import Workload
 from .campaign import Planned
 from .local_setting import LocalSetting
-from .space_campaign import Narrator, measure_planned
+from .planned_campaign import Narrator, measure_planned
 
 #: Below this a kernel takes no longer than the call that is subtracted, and an error of that shows.
 SHORT_MS = 0.002
@@ -32,14 +32,18 @@ def measure_kernels(
         name: of the campaign.
     """
     quick = replace(KERNELS, target=settings.target, seed=settings.seed)
-    wanted = [Planned(cut, "kernel", cut.name) for cut in cuts]
-    measure_planned(store, setting, name, "kernels", wanted, narrator, "measuring kernels", settings=quick)
+    measure_planned(store, setting, name, "kernels", kernel_jobs(cuts), narrator, "measuring kernels", settings=quick)
     alone = _medians(store, setting, cuts, "kernel")
     short = [repeated(cut, COPIES) for cut in cuts if alone.get(cut.graph_hash, SHORT_MS) < SHORT_MS]
     if short:
         wanted = [Planned(copies, "repeated", copies.name) for copies in short]
         title = "measuring short kernels, repeated"
         measure_planned(store, setting, f"{name}-repeated", "kernels", wanted, narrator, title, settings=quick)
+
+
+def kernel_jobs(cuts: Sequence[Workload]) -> list[Planned]:
+    """What ``measure_kernels`` wants measured of kernels, each alone."""
+    return [Planned(cut, "kernel", cut.name) for cut in cuts]
 
 
 def kernel_latencies(store: Store, setting: LocalSetting, cuts: Sequence[Workload]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from ..profiler.kernels.graph import Kernel
+from .work_rules.movement import MOVEMENT
 from .work_rules.operands import Basis, Operands, Rule, Shape, one_for_each, size
 from .work_rules.table import is_convolution, plain_name, rule_of
 from .work_rules.widths import OWN, own_width_bytes, width_bytes, widths_of
@@ -25,6 +26,8 @@ _NO_TENSORS = frozenset(
 )
 #: Their work is in texts, whose length no shape tells; of an encoded image no shape tells the size either.
 _NO_WIDTH = frozenset("StringConcat StringNormalizer StringSplit RegexFullMatch Tokenizer ImageDecoder".split())
+#: Of what is only moved the bytes count, not what they mean.
+_MOVED_ALIKE = frozenset({"int32", "uint32", "int64", "uint64", "float64"})
 #: LabelEncoder and CategoryMapper read or write texts when they have one of these attributes.
 _TEXT_ATTRIBUTES = frozenset({"keys_strings", "values_strings", "cats_strings", "classlabels_strings"})
 
@@ -69,7 +72,9 @@ def kind_of(kernel: Kernel) -> str | None:
     """The family whose members share a roofline; None when no price can be given (``no_price`` says why)."""
     if no_price(kernel) is not None:
         return None
-    kind = kernel.op if kernel.dtype == "float32" else f"{kernel.op}.{kernel.dtype}"
+    kind = f"{kernel.op}.{kernel.dtype}"
+    if kernel.dtype == "float32" or (kernel.dtype in _MOVED_ALIKE and plain_name(kernel.op) in MOVEMENT):
+        kind = kernel.op
     window = filter_of(kernel)
     if window is None:
         return kind

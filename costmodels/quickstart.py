@@ -30,8 +30,9 @@ from .local_setting import LocalSetting
 from .lut import Lut
 from .lut_build import build_lut
 from .lut_formats import lut_format
+from .planned_campaign import CampaignOutcome, Narrator, measure_planned
 from .space import Space
-from .space_campaign import CampaignOutcome, Narrator, measure_planned, measure_space
+from .space_campaign import measure_space
 from .training import TrainingReport, save_report, train
 from .validation import sessions_agree
 

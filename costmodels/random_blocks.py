@@ -6,12 +6,9 @@ would take longer than a few milliseconds, or more memory than a cache holds man
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, get_args
-
-import numpy as np
+from typing import Literal, get_args
 
 from ..profiler.graphs.blocks import InvertedResidual, Linear
 from ..profiler.graphs.cell_blocks import NasBenchTail, ReluConv
@@ -38,22 +35,14 @@ from ..profiler.graphs.vision_blocks import (
 )
 from ..profiler.graphs.vision_operators import conv, resize, transposed_conv
 from ..profiler.workload import Workload, workload_from_model
+from .random_dice import Block, Dice, Drawn
+from .random_steps import integers, recurrence, signal, steps
 
-Shape = tuple[int, ...]
-T = TypeVar("T")
-#: Heights and widths that networks have between their input and their last map.
-_SIDES = (3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 128)
 #: Elements of the largest value, and multiply-adds of the largest convolution.
 _ELEMENTS_MAX = 2.5e6
 _MACS_MAX = 3.5e8
 _MOBILE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hard_swish")
 _ACTIVATIONS: tuple[AnyActivation, ...] = ("", "relu", "relu", "relu6", "hard_swish", "swish", "sigmoid")
-
-
-class Block(Protocol):
-    """Whatever appends itself to a graph and returns the name of its output."""
-
-    def build(self, graph: GraphBuilder, x: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +58,24 @@ class Depthwise:
         return conv(
             graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, activation=self.activation
         )
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A convolution in groups, and the shuffle of channels that often stands behind it."""
+
+    channels: int
+    kernel: int
+    stride: int
+    groups: int
+    activation: AnyActivation
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        y = conv(
+            graph, x, self.channels, kernel=self.kernel, stride=self.stride, groups=self.groups,
+            activation=self.activation,
+        )  # fmt: skip
+        return graph.channel_shuffle(y, self.groups)
 
 
 #: What stands between convolutions and products; each keeps the number of axes.
@@ -113,36 +120,7 @@ def _after(graph: GraphBuilder, x: str, step: Step) -> str:
     return transposed_conv(graph, x, max(1, channels // 2), kernel=2, stride=2)
 
 
-class _Dice:
-    """Draws in the ways that shapes of networks are spread."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-
-    def between(self, low: float, high: float) -> float:
-        """Evenly on a logarithmic scale."""
-        return float(np.exp(self.random.uniform(math.log(low), math.log(high))))
-
-    def channels(self, low: int, high: int) -> int:
-        """Mostly multiples of 8; a few are not, and cost more for it."""
-        wanted = self.between(low, high)
-        step = int(self.random.choice((8, 8, 8, 4, 16, 1, 2) if wanted >= 16 else (1, 2, 4, 8)))
-        return max(step, round(wanted / step) * step)
-
-    def side(self, low: int, high: int) -> int:
-        return int(self.random.choice([side for side in _SIDES if low <= side <= high]))
-
-    def one_of(self, *choices: T) -> T:
-        return choices[int(self.random.integers(len(choices)))]
-
-    def chance(self, probability: float) -> bool:
-        return bool(self.random.random() < probability)
-
-
-Drawn = tuple[Block, Shape]
-
-
-def _inverted_residual(dice: _Dice) -> Drawn | None:
+def _inverted_residual(dice: Dice) -> Drawn | None:
     side, channels = dice.side(4, 112), dice.channels(8, 256)
     mid = channels * dice.one_of(1, 2, 3, 4, 6) if dice.chance(0.7) else dice.channels(16, 1280)
     out = channels if dice.chance(0.5) else dice.channels(8, 384)
@@ -159,7 +137,7 @@ def _inverted_residual(dice: _Dice) -> Drawn | None:
     return InvertedResidual(out, mid, kernel, stride, activation, expands, groups, squeeze), shape
 
 
-def _depthwise(dice: _Dice) -> Drawn | None:
+def _depthwise(dice: Dice) -> Drawn | None:
     side, channels = dice.side(3, 112), dice.channels(8, 1280)
     if channels * side**2 > _ELEMENTS_MAX:
         return None
@@ -167,7 +145,7 @@ def _depthwise(dice: _Dice) -> Drawn | None:
     return block, (1, channels, side, side)
 
 
-def _convolution(dice: _Dice) -> Drawn | None:
+def _convolution(dice: Dice) -> Drawn | None:
     side, channels, out = dice.side(4, 128), dice.channels(3, 768), dice.channels(8, 768)
     kernel, stride = dice.one_of(3, 3, 3, 5, 7), dice.one_of(1, 1, 2)
     pixels = side**2 / stride**2
@@ -183,14 +161,23 @@ def _convolution(dice: _Dice) -> Drawn | None:
     return dice.one_of(*blocks), (1, channels, side, side)
 
 
-def _pointwise(dice: _Dice) -> Drawn | None:
+def _pointwise(dice: Dice) -> Drawn | None:
     side, channels, out = dice.side(3, 128), dice.channels(8, 1280), dice.channels(8, 1280)
     if channels * out * side**2 > _MACS_MAX / 2 or max(channels, out) * side**2 > _ELEMENTS_MAX:
         return None
     return Convolution(out, 1, dice.one_of(1, 1, 1, 2), dice.one_of(*_ACTIVATIONS)), (1, channels, side, side)
 
 
-def _pool(dice: _Dice) -> Drawn | None:
+def _grouped(dice: Dice) -> Drawn | None:
+    side, groups, inner = dice.side(4, 96), dice.one_of(2, 2, 3, 4, 8, 16, 32), dice.channels(2, 96)
+    channels, out, kernel = groups * inner, groups * dice.channels(2, 96), dice.one_of(1, 1, 3, 3, 5)
+    macs = inner * out * kernel**2 * side**2
+    if macs > _MACS_MAX / 2 or max(channels, out) * side**2 > _ELEMENTS_MAX:
+        return None
+    return Grouped(out, kernel, dice.one_of(1, 1, 2), groups, dice.one_of(*_ACTIVATIONS)), (1, channels, side, side)
+
+
+def _pool(dice: Dice) -> Drawn | None:
     side, channels = dice.side(4, 112), dice.channels(8, 512)
     if channels * side**2 > _ELEMENTS_MAX:
         return None
@@ -203,7 +190,7 @@ def _pool(dice: _Dice) -> Drawn | None:
     return Pool("max" if kind == "max" else "average", dice.one_of(2, 3), dice.one_of(1, 2)), (1, channels, side, side)
 
 
-def _encoder(dice: _Dice) -> Drawn | None:
+def _encoder(dice: Dice) -> Drawn | None:
     tokens, size, heads = round(dice.between(8, 400)), dice.one_of(32, 48, 64, 64, 80, 96), dice.one_of(*range(1, 13))
     width = heads * size if dice.chance(0.6) else dice.channels(64, 1024)
     inner = width * dice.one_of(2, 3, 4) if dice.chance(0.7) else dice.channels(128, 3072)
@@ -211,7 +198,7 @@ def _encoder(dice: _Dice) -> Drawn | None:
     return EncoderLayer(heads, size, inner, activation, dice.one_of("pre", "post")), (1, tokens, width)
 
 
-def _head(dice: _Dice) -> Drawn | None:
+def _head(dice: Dice) -> Drawn | None:
     kind = dice.one_of("linear", "linear", "patches", "token")
     if kind == "linear":
         return Linear(dice.channels(10, 2000)), (1, dice.channels(64, 2560), 1, 1)
@@ -224,23 +211,23 @@ def _head(dice: _Dice) -> Drawn | None:
     return PatchEmbedding(dice.channels(64, 1024), patch), (1, 3, side, side)
 
 
-def _between(dice: _Dice) -> Drawn | None:
+def _between(dice: Dice) -> Drawn | None:
     side, channels = dice.side(6, 80), dice.channels(8, 256)
     if channels * side**2 > _ELEMENTS_MAX / 16:
         return None
     return Between(channels, tuple(dice.one_of(*_STEPS) for _ in range(3))), (1, 8, side, side)
 
 
-#: By how many of twenty-two blocks.
-_FAMILIES: tuple[tuple[int, Callable[[_Dice], Drawn | None]], ...] = (
+#: By how many of thirty-four blocks.
+_FAMILIES: tuple[tuple[int, Callable[[Dice], Drawn | None]], ...] = (
     (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (2, _pool), (2, _between),
-    (3, _encoder), (1, _head),
+    (3, _encoder), (1, _head), (2, _grouped), (2, signal), (6, steps), (1, recurrence), (1, integers),
 )  # fmt: skip
 
 
 def random_blocks(seed: int) -> Iterator[Workload]:
     """Blocks without end; the same seed gives the same ones in the same order. fp32, batch 1."""
-    dice = _Dice(seed)
+    dice = Dice(seed)
     families = [draw for count, draw in _FAMILIES for _ in range(count)]
     number = 0
     while True:

@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from ..db import Store
-from ..devices.agent import MeasuringJob, WorkReport
-from ..devices.host import memory_limit_bytes
 from ..profiler.protocol import Settings
-from ..profiler.records import Json, Measurement
-from .campaign import Planned, plan, run_campaign
+from .cards.session_anchors import check_session
 from .local_setting import LocalSetting
+from .planned_campaign import CampaignOutcome, Narrator, is_anything_open, measure_planned
 from .space import Space
 from .space_plan import plan_space
-
-
-class Narrator(Protocol):
-    """Is told what happens, for people."""
-
-    def stage(self, title: str, total: int | None = None) -> None:
-        """A stage begins; ``total`` steps, None when unknown."""
-
-    def step(self, note: str) -> None:
-        """One step of the stage is done."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-
-@dataclass(frozen=True)
-class CampaignOutcome:
-    """One run of a campaign, and the campaign's jobs after it."""
-
-    report: WorkReport
-    done: int
-    failed: int
-    left: int
-
-    def document(self) -> dict[str, Json]:
-        """As JSON."""
-        return {
-            "measured": self.report.measured,
-            "by_status": {status.value: count for status, count in self.report.by_status.items()},
-            "total_s": self.report.times.total_s,
-            "outside_share": self.report.times.outside_share,
-            "out_of_budget": self.report.out_of_budget,
-            "jobs_done": self.done,
-            "jobs_failed": self.failed,
-            "jobs_left": self.left,
-        }
 
 
 def measure_space(
@@ -65,7 +26,10 @@ def measure_space(
     limit: int | None = None,
     seed: int = 0,
 ) -> CampaignOutcome:
-    """Measure the cells of a space, their relatives and the panel; what the store has is not measured again."""
+    """Measure the cells of a space, their relatives and the panel; what the store has is not measured again.
+
+    A session that has something to measure begins with the store's anchors (``cards.session_anchors``).
+    """
     name = f"{space.name}-{space.resolution}-w{space.width:g}-{setting.profile.profile_hash[:8]}"
     wanted = plan_space(space, panel_share=panel_share, panel_sessions=panel_sessions, seed=seed)
     counts = Counter(planned.purpose for planned in wanted)
@@ -73,7 +37,10 @@ def measure_space(
         f"{counts['cell']} cells, {counts['support']} relatives of those that stand alone,"
         f" {counts['panel']} repetitions of cells in other processes"
     )
-    return measure_planned(
+    check = None
+    if is_anything_open(store, setting, name, space.name, wanted):
+        check = check_session(store, setting, narrator)
+    outcome = measure_planned(
         store,
         setting,
         name,
@@ -85,44 +52,4 @@ def measure_space(
         limit=limit,
         settings=Settings(seed=seed),
     )
-
-
-def measure_planned(
-    store: Store,
-    setting: LocalSetting,
-    name: str,
-    origin: str,
-    wanted: list[Planned],
-    narrator: Narrator,
-    title: str,
-    *,
-    budget_s: float | None = None,
-    limit: int | None = None,
-    settings: Settings | None = None,
-) -> CampaignOutcome:
-    """Plan workloads under a campaign's name and work off what is open, telling the narrator.
-
-    Args:
-        origin: the space, or whatever else the workloads come from.
-    """
-    campaign_id = plan(store, setting, name, origin, wanted)
-    before = _jobs(store, campaign_id)
-    open_jobs = before["pending"] + before["leased"]
-    reused = max(0, len(wanted) - open_jobs - before["failed"])
-    if reused:
-        narrator.note(f"{reused} of {len(wanted)} workloads already measured, reused")
-    if before["failed"]:
-        narrator.note(f"{before['failed']} workloads failed before: see `edgecost db info --failures`")
-    narrator.stage(title, open_jobs if limit is None else min(limit, open_jobs))
-
-    def progress(job: MeasuringJob, measurement: Measurement) -> None:
-        narrator.step(f"{job.label}: {measurement.status.value}")
-
-    settings = replace(settings or Settings(), memory_limit_bytes=memory_limit_bytes(setting.facts))
-    report = run_campaign(store, setting, campaign_id, settings, budget_s=budget_s, limit=limit, progress=progress)
-    after = _jobs(store, campaign_id)
-    return CampaignOutcome(report, after["done"], after["failed"], after["pending"] + after["leased"])
-
-
-def _jobs(store: Store, campaign_id: int) -> dict[str, int]:
-    return dict(next(campaign.jobs for campaign in store.campaigns() if campaign.id == campaign_id))
+    return outcome if check is None else replace(outcome, anchors=check.document())

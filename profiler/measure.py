@@ -10,6 +10,7 @@ import math
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
@@ -190,11 +191,13 @@ class _Group:
         self.canaries.extend(_int(value) for answer in answers for value in _list(answer["canary_ns"]))
         level = canary_baseline(self.canaries)
         judged = []
+        made: Counter[str] = Counter()
         for answer in answers:
             name = str(answer["id"])
+            made[name] += 1
             before, after = (_int(value) for value in _list(answer["canary_ns"]))
             visit = judge_visit(
-                self.rounds,
+                (self.rounds - 1) * self.settings.visits_per_stay + made[name],
                 self.session,
                 [_int(value) for value in _list(answer["wall_ns"])],
                 [_int(value) for value in _list(answer["cpu_ns"])],

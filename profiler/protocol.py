@@ -18,7 +18,7 @@ from .records import Visit
 from .statistics import median_interval
 
 #: Changes when any rule below changes what a number means; stored with each measurement.
-PROTOCOL = "edgecost-3"
+PROTOCOL = "edgecost-4"
 
 #: Sessions that are interleaved in one runner: enough for a visit's neighbours to be random, few enough to stay in
 #: memory.
@@ -57,6 +57,10 @@ DUAL_CLOCK_MIN_NS = 200_000
 SWITCH_TOLERANT_RUNS = 10
 #: Fewest valid visits from which a median's 95 % order-statistic interval exists at all.
 VISITS_MIN = 6
+#: Settling again takes more than half of a kernel's time when every visit begins with it. So one stay with a kernel has
+#: several visits, which share their canaries; what differs from stay to stay (neighbours, the memory around) needs
+#: several stays all the same.
+KERNEL_VISITS_PER_STAY, KERNEL_STAYS_MIN = 3, 3
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,11 @@ class Settings:
     Attributes:
         target: stop at this relative half-width of the 95 % interval of the median.
         visits_min: valid visits before stopping is considered; with fewer, loading would take as long as measuring.
+        visits_per_stay: visits that follow one another once a workload has settled, before the next one's turn.
+        stays_min: stays with a valid visit before stopping is considered.
         visits_max: valid visits after which a workload is stored ``unconverged``.
         rounds_max: visits, rejected ones included, after which it is stored as it is: a machine that is busy all the
-        time
-            should not be measured for ever.
+            time should not be measured for ever.
         group_size: workloads that share a runner.
         group_max_s: seconds after which a group is stored as it is.
         warmup_runs, warmup_ns: first runs of a session at the least, and the time they take together at the least,
@@ -84,6 +89,8 @@ class Settings:
 
     target: float = 0.02
     visits_min: int = 20
+    visits_per_stay: int = 1
+    stays_min: int = 1
     visits_max: int = 40
     rounds_max: int = 120
     group_size: int = GROUP_SIZE
@@ -101,22 +108,26 @@ class Settings:
 
 
 #: For single kernels, which are many. They bring few bytes along, so that one discarded run settles the caches, or
-#: 0.05 ms of them. A sweep over recorded runs of 113 kernels from 3 µs to 2 ms found longer visits and more visits no
-#: better across processes, only slower.
+#: 0.05 ms of them. Sweeps over recorded runs of a hundred kernels from 3 µs to 2 ms found longer visits and more stays
+#: no better across processes, only slower; two stays instead of three were worse.
 KERNELS = Settings(
-    visits_min=VISITS_MIN,
+    visits_min=KERNEL_VISITS_PER_STAY * KERNEL_STAYS_MIN,
+    visits_per_stay=KERNEL_VISITS_PER_STAY,
+    stays_min=KERNEL_STAYS_MIN,
+    visits_max=90,
+    rounds_max=240,
     group_size=KERNEL_GROUP_SIZE,
     warmup_runs=1,
     warmup_ns=200_000,
     discards=1,
     discard_ns=50_000,
-    visit_ns=500_000,
+    visit_ns=100_000,
     runs_min=1,
     runs_max=16,
 )
 #: By how long one is willing to wait. ``standard`` is what tables and predictors are made of.
 PRESETS: Mapping[str, Settings] = {
-    "quick": replace(KERNELS, target=0.05, visits_max=20, rounds_max=40, group_max_s=30.0),
+    "quick": replace(KERNELS, target=0.05, visits_max=21, rounds_max=42, group_max_s=30.0),
     "standard": Settings(),
     "careful": Settings(target=0.01, visits_min=40, visits_max=160, rounds_max=400, group_max_s=600.0),
 }
@@ -158,6 +169,7 @@ def runner_rules(settings: Settings | None = None) -> dict[str, int]:
         "settled_percent": SETTLED_PERCENT,
         "faster_percent": FASTER_PERCENT,
         "settle_max": max(SETTLE_MAX, settings.discards),
+        "visits_per_stay": settings.visits_per_stay,
         "visit_ns": settings.visit_ns,
         "runs_min": settings.runs_min,
         "runs_max": settings.runs_max,
@@ -206,9 +218,16 @@ def _on_cpu(wall_ns: Sequence[int], cpu_ns: Sequence[int]) -> list[int]:
 
 
 def has_converged(visits: Sequence[Visit], settings: Settings) -> bool:
-    """Whether the median of the valid visits is known to the target."""
+    """Whether the median of the valid visits is known to the target, from visits of enough stays."""
     values = [visit.value_ns for visit in visits if visit.value_ns is not None]
-    return len(values) >= settings.visits_min and reaches_target(values, settings.target)
+    if len(values) < settings.visits_min:
+        return False
+    stays = {
+        (visit.session, (visit.ordinal - 1) // settings.visits_per_stay)
+        for visit in visits
+        if visit.value_ns is not None
+    }
+    return len(stays) >= settings.stays_min and reaches_target(values, settings.target)
 
 
 def reaches_target(values: Sequence[float], target: float) -> bool:

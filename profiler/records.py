@@ -193,9 +193,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Visit:
-    """One stay at one workload within an interleaved round: a few timed runs between two canaries.
+    """A few timed runs of one workload within an interleaved round, between two canaries.
 
     Attributes:
+        ordinal: counts the visits that were due to the workload, from 1. A round has as many of each workload as the
+            protocol has visits per stay; they follow one another and share their canaries.
         wall_ns: wall time of each timed run.
         cpu_ns: thread-CPU time of each timed run; one number for all of them where the runtime times its runs itself;
             empty where it is not known.

@@ -793,13 +793,13 @@ class Runner(object):
         self._failed({"id": name}, outcome, error)
 
     def round(self, request):
-        """Visit every session of ``order`` once; a canary stands between any two visits."""
+        """Stay once with every session of ``order``; a canary stands between any two stays."""
         started = self.wall()
         before = self.canary()
         for name in request["order"]:
             self.answer({"event": "begin", "id": name})
             try:
-                visit = self.visit(name)
+                visits = self.stay(name)
             except MemoryError as error:
                 self._give_up(name, "out_of_memory", error)
                 continue
@@ -807,21 +807,25 @@ class Runner(object):
                 self._give_up(name, self.runtime.outcome(error), error)
                 continue
             after = self.canary()
-            visit.update(event="visit", id=name, canary_ns=[before, after])
-            self.answer(visit)
+            for visit in visits:
+                visit.update(event="visit", id=name, canary_ns=[before, after])
+                self.answer(visit)
             before = after
         self.answer({"event": "round_done", "round_ns": self.wall() - started})
 
-    def visit(self, name):
-        session, wall, rules = self.sessions[name], self.wall, self.rules
-        started = wall()
+    def stay(self, name):
+        """Settle with one session, then time it in one visit after another: what a visit says, of each."""
+        session, rules = self.sessions[name], self.rules
         typical = self.typical_ns[name] = self._settle(session, self.typical_ns[name])
         count = max(rules["runs_min"], min(rules["runs_max"], int(rules["visit_ns"] / max(1, typical))))
+        return [self._visit(name, session, count) for _ in range(rules["visits_per_stay"])]
+
+    def _visit(self, name, session, count):
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        wall_ns, cpu_ns = session.timed(count, wall, self.cpu)
+        wall_ns, cpu_ns = session.timed(count, self.wall, self.cpu)
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
-        self.typical_ns[name] = min([typical] + wall_ns)
-        return {"wall_ns": wall_ns, "cpu_ns": cpu_ns, "switches": switches, "visit_ns": wall() - started}
+        self.typical_ns[name] = min([self.typical_ns[name]] + wall_ns)
+        return {"wall_ns": wall_ns, "cpu_ns": cpu_ns, "switches": switches}
 
     def copies(self, request):
         """Times of copying a loaded session's inputs in and its outputs out, between host and runtime."""

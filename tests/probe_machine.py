@@ -76,7 +76,7 @@ class Machine:
         *_: object,
         **__: object,
     ) -> None:
-        """Stands for ``space_campaign.measure_planned``."""
+        """Stands for ``planned_campaign.measure_planned``."""
         assert {planned.purpose for planned in wanted} == {"probe"}
         for planned in wanted:
             self.put(store, planned.workload, setting, self.failing.get(setting.profile.precision, Status.OK))

@@ -15,8 +15,8 @@ from edgecost.costmodels.active.lut_survey import LutSurvey
 from edgecost.costmodels.campaign import Planned
 from edgecost.costmodels.dataset import load_samples
 from edgecost.costmodels.local_setting import LocalSetting
+from edgecost.costmodels.planned_campaign import CampaignOutcome
 from edgecost.costmodels.space import Space
-from edgecost.costmodels.space_campaign import CampaignOutcome
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.devices.agent import WorkReport

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 
 import pytest
 
 from edgecost.cli.main import main
 from edgecost.costmodels.kernel_campaign import measure_random_kernels
-from edgecost.costmodels.kernel_plan import SHARES_PERCENT, choose_kernels, plan_kernels
-from edgecost.costmodels.kernel_work import kind_of
+from edgecost.costmodels.kernel_plan import SHARES_PERCENT, choose_kernels, plan_kernels, share_of
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.random_blocks import random_blocks
+from edgecost.costmodels.random_dice import Dice, Drawn
+from edgecost.costmodels.random_steps import STEPS, Steps, integers, recurrence, signal, steps
 from edgecost.costmodels.training import train
 from edgecost.db import Store
 from edgecost.profiler.errors import UsageError
-from edgecost.profiler.kernels.graph import kernels
+from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
-from edgecost.profiler.workload import Workload
+from edgecost.profiler.workload import Workload, workload_from_model
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +71,54 @@ def test_the_kernels_are_distinct_as_many_as_asked_for_and_the_same_again(
     assert hashes == [cut.graph_hash for cut in plan_kernels(profile, 150, seed=3)]
 
 
-def test_no_kind_takes_more_than_its_share(plan: list[Workload], profile: RuntimeProfile) -> None:
+def test_no_form_or_kind_takes_more_than_its_share(plan: list[Workload], profile: RuntimeProfile) -> None:
     # Some kernels bring reorders along when they stand alone; their own kind is in their name.
     alone = [found for cut in plan if len(found := kernels(cut, profile)) == 1]
-    counts = Counter(str(kind_of(only)) for (only,) in alone)
-    named = {kind: counts[kind] for kind in SHARES_PERCENT}
-    assert all(count <= SHARES_PERCENT[kind] * 1.5 + 1 for kind, count in named.items())
+    counts = Counter(share_of(only) for (only,) in alone)
+    named = {name: counts[name] for name in SHARES_PERCENT}
+    assert all(count <= SHARES_PERCENT[name] * 1.5 + 1 for name, count in named.items())
     assert sum(counts.values()) - sum(named.values()) <= 0.25 * 150 + 1
+
+
+@pytest.mark.parametrize(
+    ("op", "dtype", "filters", "share"),
+    [
+        ("nchwc.Conv", "float32", (16, 1, 3, 3), "depthwise"),
+        ("Conv", "float32", (16, 1, 3, 3), "depthwise"),
+        ("microsoft.FusedConv", "float32", (16, 4, 3, 3), "grouped"),
+        ("ConvInteger", "uint8", (16, 16, 3, 3), "spatial"),
+        ("Conv", "float32", (16, 16, 1, 1), "pointwise"),
+    ],
+)
+def test_a_convolution_counts_by_its_form_whatever_the_runtime_calls_it(
+    op: str, dtype: str, filters: tuple[int, ...], share: str
+) -> None:
+    group = 16 // filters[1]
+    kernel = Kernel(op, ((1, 16, 8, 8),), (filters,), ((1, 16, 8, 8),), (("group", str(group)),), dtype)
+    assert share_of(kernel) == share
+
+
+@pytest.mark.parametrize("draw", [signal, recurrence, integers, steps])
+def test_the_runtime_takes_every_block_of_steps(draw: Callable[[Dice], Drawn | None], profile: RuntimeProfile) -> None:
+    dice, found = Dice(0), 0
+    while found < 12:
+        drawn = draw(dice)
+        if drawn is None:
+            continue
+        block, shape = drawn
+        graph = GraphBuilder("block")
+        y = block.build(graph, graph.input(shape))
+        assert kernels(workload_from_model("block", "block", graph.model(y), tuple(graph.weights)), profile)
+        found += 1
+
+
+def test_every_step_builds_on_vectors_tokens_and_maps(profile: RuntimeProfile) -> None:
+    for name in STEPS:
+        for shape in ((1, 8, 4, 6), (1, 5, 8), (3, 12)):
+            graph = GraphBuilder(name)
+            y = Steps((name,)).build(graph, graph.input(shape))
+            if y != "input":
+                assert kernels(workload_from_model(name, "block", graph.model(y), tuple(graph.weights)), profile)
 
 
 def test_when_the_blocks_are_used_up_the_plan_is_what_there_was(profile: RuntimeProfile) -> None:

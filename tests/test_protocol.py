@@ -50,7 +50,8 @@ def judged(
 
 def visits(*values: float | None, reason: str = "canary") -> list[Visit]:
     return [
-        Visit(i, "s", (1,), (1,), (1, 1), 0, reason if value is None else "", value) for i, value in enumerate(values)
+        Visit(i, "s", (1,), (1,), (1, 1), 0, reason if value is None else "", value)
+        for i, value in enumerate(values, 1)
     ]
 
 
@@ -132,6 +133,15 @@ def test_too_few_valid_visits_have_not_converged_however_equal() -> None:
     settings = Settings(visits_min=3)
     assert not has_converged(visits(5.0, 5.0, None, None), settings)
     assert has_converged(visits(5.0, 5.0, None, 5.0), settings)
+
+
+def test_visits_of_one_stay_do_not_stand_for_many() -> None:
+    settings = Settings(visits_min=3, visits_per_stay=3, stays_min=2)
+    made = visits(5.0, 5.0, 5.0, 5.0)
+    assert not has_converged(made[:3], settings)
+    assert has_converged(made, settings)
+    # A stay of which nothing counts is none.
+    assert not has_converged(visits(5.0, 5.0, 5.0, None), settings)
 
 
 def test_convergence_is_half_the_interval_against_the_target() -> None:

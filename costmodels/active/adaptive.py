@@ -24,10 +24,11 @@ from ...profiler.errors import UsageError
 from ...profiler.protocol import Settings
 from ...profiler.records import Json, Status
 from ..campaign import Planned, plan
+from ..cards.session_anchors import check_session
 from ..dataset import Sample, load_samples
 from ..local_setting import LocalSetting
+from ..planned_campaign import CampaignOutcome, Narrator, measure_planned
 from ..space import Space
-from ..space_campaign import CampaignOutcome, Narrator, measure_planned
 from .lut_survey import NEWEST, Candidate, Knowledge, LutSurvey
 
 Floats = npt.NDArray[np.float64]
@@ -132,13 +133,14 @@ class AdaptiveOutcome:
 
 @dataclass
 class StoreCampaign:
-    """The ordinary campaign on the local store."""
+    """The ordinary campaign on the local store. Its first batch waits for the session's anchors."""
 
     store: Store
     setting: LocalSetting
     space: Space
     narrator: Narrator
     seed: int = 0
+    _is_checked: bool = False
 
     @property
     def _name(self) -> str:
@@ -151,6 +153,9 @@ class StoreCampaign:
         return jobs["pending"] + jobs["leased"]
 
     def measure(self, wanted: Sequence[Planned], budget_s: float | None, limit: int | None) -> CampaignOutcome:
+        if not self._is_checked:
+            check_session(self.store, self.setting, self.narrator)
+            self._is_checked = True
         return measure_planned(
             self.store,
             self.setting,

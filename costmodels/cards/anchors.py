@@ -21,7 +21,7 @@ from ...profiler.workload import Workload
 from ..campaign import Planned
 from ..dataset import Sample
 from ..local_setting import LocalSetting
-from ..space_campaign import Narrator, measure_planned
+from ..planned_campaign import Narrator, measure_planned
 
 PURPOSE = "anchor"
 #: Kinds of kernel that have anchors, and anchors of each: of one anchor alone nobody could say whether its kind has
@@ -126,9 +126,9 @@ def _places(candidates: Mapping[str, int]) -> dict[str, int]:
 
 
 def measure_anchors(
-    store: Store, setting: LocalSetting, narrator: Narrator, anchors: Sequence[Anchor]
+    store: Store, setting: LocalSetting, narrator: Narrator, anchors: Sequence[Anchor], *, sessions: int = SESSIONS
 ) -> tuple[list[AnchorReading], list[str]]:
-    """Measure the anchors now, each in a few processes; the readings, and the hashes that the store does not know."""
+    """Measure the anchors now, each in so many processes; the readings, and the hashes that the store does not know."""
     known: dict[str, Workload] = {}
     for anchor in anchors:
         workload = store.workload(anchor.graph_hash)
@@ -136,7 +136,7 @@ def measure_anchors(
             known[anchor.graph_hash] = workload
     before = {m.measurement_id for m in _made(store, setting, known)}
     rounds = _rounds(store, setting, known)
-    for session in range(SESSIONS):
+    for session in range(sessions):
         for is_kernel, settings in ((True, KERNELS), (False, Settings())):
             wanted = [
                 Planned(known[a.graph_hash], PURPOSE, a.name, round=rounds[a.graph_hash] + session)
@@ -144,7 +144,7 @@ def measure_anchors(
                 if a.graph_hash in known and (a.purpose in ("kernel", "repeated")) == is_kernel
             ]
             if wanted:
-                title = f"measuring anchors, process {session + 1} of {SESSIONS}"
+                title = f"measuring anchors, process {session + 1} of {sessions}"
                 seeded = replace(settings, seed=session)
                 measure_planned(store, setting, "anchors", PURPOSE, wanted, narrator, title, settings=seeded)
     now: dict[str, list[float]] = defaultdict(list)

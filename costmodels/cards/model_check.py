@@ -15,8 +15,8 @@ from ...profiler.records import Json
 from ..device_probe import probe_features, probe_of
 from ..drift import DRIFT_LIMIT, canary_level_us
 from ..local_setting import LocalSetting
+from ..planned_campaign import Narrator
 from ..predictor import LatencyPredictor
-from ..space_campaign import Narrator
 from .anchors import AnchorReading, AnchorVerdict, judge_anchors, measure_anchors
 from .model_card import ModelCard
 from .prequential import ALPHA, Newer, judge_newer

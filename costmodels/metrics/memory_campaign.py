@@ -16,7 +16,7 @@ from ...profiler.records import Measurement
 from ...profiler.workload import Workload
 from ..dataset import NETWORK_PURPOSES
 from ..local_setting import LocalSetting
-from ..space_campaign import Narrator
+from ..planned_campaign import Narrator
 
 
 @dataclass(frozen=True)

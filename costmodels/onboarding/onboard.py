@@ -21,7 +21,7 @@ from ...profiler.protocol import Settings
 from ...profiler.workload import Workload
 from ..campaign import Planned
 from ..local_setting import LocalSetting
-from ..space_campaign import CampaignOutcome, Narrator, measure_planned
+from ..planned_campaign import CampaignOutcome, Narrator, measure_planned
 from ..space_models.efficiency import Curve, EfficiencyReport, efficiency_report, learning_curves
 from ..space_models.experts import Beliefs, FewShotModel, prepare
 from ..space_models.lattice_prior import SOURCES_MIN

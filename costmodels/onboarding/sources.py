@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ...profiler.errors import ArtefactError
 from ...profiler.records import content_hash
-from ..space_campaign import Narrator
+from ..planned_campaign import Narrator
 from ..space_models.encoding import Encoding
 from ..space_models.fleet import Fleet, Source
 from ..space_models.space_model import SpaceModel

@@ -28,12 +28,12 @@ from ...profiler.records import Json
 from ...profiler.workload import Workload
 from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
 from ..local_setting import LocalSetting
+from ..planned_campaign import Narrator
 from ..predictor import GRAPHS_MIN, LatencyPredictor
 from ..predictor_file import save_predictor
 from ..quickstart import training_provenance
 from ..random_blocks import random_blocks
 from ..space import Space
-from ..space_campaign import Narrator
 from ..space_plan import plan_space
 from ..training import TrainingReport, save_report, train
 from ..validation import Accuracy, accuracy

@@ -25,7 +25,7 @@ from ..named_runtimes import chosen_profile
 
 if TYPE_CHECKING:
     from ...db import Store
-    from ..space_campaign import Narrator
+    from ..planned_campaign import Narrator
 
 #: Stands in ``Measurement.protocol``; changes when what is kept of a simulation changes its meaning.
 PROTOCOL = "simulated-1"

@@ -1,8 +1,7 @@
 """How many bytes an element takes, operand by operand, where the operator decides it and not the kernel's own type.
 
-A kernel knows the type of its constants alone. What an operator's definition says of its activations (ONNX, and ONNX
-Runtime's contributed operators) stands here; a float activation without constants is taken for the kernel's own type,
-which is then float32.
+A kernel knows one type: of its constants, or, where it has none, of its activations. What an operator's definition says
+of the others (ONNX, and ONNX Runtime's contributed operators) stands here.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def own_width_bytes(operator: str, dtype: str) -> float:
 
 
 def widths_of(operator: str, dtype: str, attributes: Mapping[str, str]) -> Widths:
-    """What the operator, by its plain name, decides about widths; ``dtype`` is the type of the kernel's constants."""
+    """What the operator, by its plain name, decides about widths; ``dtype`` is the kernel's own type."""
     if operator in ("Cast", "CastLike") and attributes.get("to") in _ONNX_TYPES:
         # Types of 4 bits are packed; a whole byte is near enough for two of them.
         return Widths(outputs=(max(1, int(width_bytes(_ONNX_TYPES[attributes["to"]]))),))

@@ -8,7 +8,7 @@ gives every kernel its shapes (``shapes.py``) and its nodes (``nodes.py``). Pric
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,12 @@ from ..workload import Workload
 from .nodes import node_names
 from .origin import NodeMap, map_nodes, mark_nodes, marks, unmark
 from .session import open_session
-from .shapes import Shape, asked_types, concrete_shape, derived_shape, inferred_shapes
+from .shapes import Shape, asked_types, concrete_shapes, derived_shape, inferred_types
+
+#: Types whose numbers have a fraction.
+_FLOATS = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Kernel:
         weights: shapes of its constant operands.
         outputs: shapes of what it writes; None where unknown.
         attributes: those that shape the work (kernel, strides, group, fused activation).
+        dtype: of its constant operands with more than one axis; where it has none, of the activations.
         nodes: positions, in the workload's skeleton, of the ONNX nodes it came from; not part of its identity.
         name: for people, made from the names of its nodes as the runtime makes it where that repeats; not part of its
             identity either.
@@ -127,14 +133,14 @@ def optimise(workload: Workload, profile: RuntimeProfile) -> Optimised:
     constants = constants_of(optimised.graph)
     # Constant nodes are executed by no runtime.
     nodes = tuple(node for node in optimised.graph.node if not is_constant(node))
-    known = inferred_shapes(marked, workload.weights)
-    found = list(read_kernels(nodes, constants, known))
+    types = inferred_types(marked, workload.weights)
+    known = concrete_shapes(types)
+    found = list(read_kernels(nodes, constants, known, types))
     if any(None in (*kernel.inputs, *kernel.outputs) for kernel in found):
-        for name, kind in asked_types(optimised, profile).items():
-            shape = concrete_shape(kind)
-            if shape is not None:
-                known.setdefault(name, shape)
-        found = list(read_kernels(nodes, constants, known))
+        asked = asked_types(optimised, profile)
+        for name, shape in concrete_shapes(asked).items():
+            known.setdefault(name, shape)
+        found = list(read_kernels(nodes, constants, known, {**asked, **types}))
     fixed = {tensor.name for tensor in marked.graph.initializer} | {weight.name for weight in workload.weights}
     fixed |= {sparse.values.name for sparse in marked.graph.sparse_initializer}
     origin = map_nodes(marked.graph, frozenset(fixed), nodes)
@@ -161,9 +167,15 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, tuple[Shape, int]]:
 
 
 def read_kernels(
-    nodes: Sequence[onnx.NodeProto], constants: dict[str, tuple[Shape, int]], known: dict[str, Shape]
+    nodes: Sequence[onnx.NodeProto],
+    constants: dict[str, tuple[Shape, int]],
+    known: dict[str, Shape],
+    types: Mapping[str, onnx.TypeProto],
 ) -> Iterator[Kernel]:
-    """The kernels of an optimised graph; shapes that follow from ``known`` ones are added to it."""
+    """The kernels of an optimised graph; shapes that follow from ``known`` ones are added to it.
+
+    Values that ``types`` does not know are the runtime's own: blocked layouts, and casts to float32.
+    """
     shapes = {name: shape for name, (shape, _) in constants.items()}
     for node in nodes:
         derived = derived_shape(node, known, shapes)
@@ -171,6 +183,8 @@ def read_kernels(
             known[node.output[0]] = derived
         weights = [name for name in node.input if name in constants]
         kinds = {constants[name][1] for name in weights if len(shapes[name]) > 1}
+        if not kinds:
+            kinds = _activation_types([*node.input, *node.output], constants, types)
         yield Kernel(
             op=f"{node.domain.rsplit('.', 1)[-1]}.{node.op_type}" if node.domain else node.op_type,
             inputs=tuple(known.get(name) for name in node.input if name and name not in constants),
@@ -179,6 +193,24 @@ def read_kernels(
             attributes=tuple(sorted((a.name, _value(a)) for a in node.attribute)),
             dtype=_type_name(min(kinds)) if kinds else "float32",
         )
+
+
+def _activation_types(names: Iterable[str], constants: Container[str], types: Mapping[str, onnx.TypeProto]) -> set[int]:
+    """The type of what a kernel without weights works on: that of its first float, else of its first number, else bool.
+
+    Places, conditions and shapes stand beside the data, and are whole numbers or bool.
+    """
+    found = []
+    for name in names:
+        if name and name not in constants:
+            kind = types.get(name)
+            found.append(kind.tensor_type.elem_type if kind is not None else onnx.TensorProto.FLOAT)
+    found = [kind for kind in found if kind != onnx.TensorProto.UNDEFINED]
+    for choice in (_FLOATS, set(found) - {onnx.TensorProto.BOOL}, set(found)):
+        chosen = [kind for kind in found if kind in choice]
+        if chosen:
+            return {chosen[0]}
+    return set()
 
 
 def _name_kernels(

@@ -6,7 +6,7 @@ ONNX Runtime, which infers the shapes of its own operators when it loads the opt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -26,17 +26,11 @@ ELEMENTWISE = frozenset(
 )
 
 
-def inferred_shapes(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[str, Shape]:
-    """Shapes of the values of the graph as written; most survive optimisation under their own names.
-
-    ``weights`` describes the initialisers that the model lacks.
-    """
-    kinds = inferred_types(model, weights).items()
-    return {name: shape for name, kind in kinds if (shape := concrete_shape(kind)) is not None}
-
-
 def inferred_types(model: onnx.ModelProto, weights: Sequence[Weight]) -> dict[str, onnx.TypeProto]:
-    """Types of the values of the graph as written, as far as ONNX knows them; of its weights, too."""
+    """Types of the values of the graph as written, as far as ONNX knows them; of its weights, too.
+
+    Most values survive optimisation under their own names. ``weights`` describes the initialisers that the model lacks.
+    """
     inferred = shape_inference.infer_shapes(with_weight_inputs(model, weights), data_prop=True).graph
     return {value.name: value.type for value in [*inferred.input, *inferred.output, *inferred.value_info]}
 
@@ -75,6 +69,11 @@ def _element_type(text: str) -> int | None:
     kinds = dict(onnx.TensorProto.DataType.items())
     kind: int | None = kinds.get(name)
     return kind
+
+
+def concrete_shapes(types: Mapping[str, onnx.TypeProto]) -> dict[str, Shape]:
+    """The shapes of those values that have a concrete one."""
+    return {name: shape for name, kind in types.items() if (shape := concrete_shape(kind)) is not None}
 
 
 def concrete_shape(kind: onnx.TypeProto | None) -> Shape | None:

@@ -19,7 +19,7 @@ from ..workload import Workload, workload_from_model
 from .graph import KernelGraph, constants_of, is_constant, read_kernels
 from .nodes import node_names
 from .origin import node_reads
-from .shapes import Shape, concrete_shape, inferred_shapes, inferred_types
+from .shapes import Shape, concrete_shape, concrete_shapes, inferred_types
 
 #: They read the shape of a value, which is known beforehand, and not the value.
 _SHAPE_READERS = frozenset({"Shape", "Size"})
@@ -35,7 +35,8 @@ def written_graph(workload: Workload) -> KernelGraph:
     Operators that ONNX does not know get kernels, too; shapes that cannot be inferred are None.
     """
     model = onnx.load_model_from_string(workload.skeleton)
-    known = inferred_shapes(model, workload.weights)
+    types = inferred_types(model, workload.weights)
+    known = concrete_shapes(types)
     constants = constants_of(model.graph)
     for weight in workload.weights:
         constants[weight.name] = (weight.shape, helper.np_dtype_to_tensor_dtype(np.dtype(weight.dtype)))
@@ -51,7 +52,7 @@ def written_graph(workload: Workload) -> KernelGraph:
             kept.append(position)
     nodes = [model.graph.node[position] for position in kept]
     names = node_names(workload)
-    found = zip(read_kernels(nodes, constants, known), kept, strict=True)
+    found = zip(read_kernels(nodes, constants, known, types), kept, strict=True)
     kernels = tuple(replace(kernel, nodes=(position,), name=names[position]) for kernel, position in found)
     return KernelGraph(kernels, tuple(folded))
 
