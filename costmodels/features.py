@@ -75,6 +75,7 @@ FEATURES = (
     "log_depth",
     "log_pixels",
     "set_remainder",
+    "log_window",
 )
 
 
@@ -156,7 +157,13 @@ def _row(kernel: Kernel) -> list[float]:
         math.log1p(loops.depth),
         math.log1p(target[2] * target[3]),
         -(-target[1] // 16) % 4,
+        math.log1p(_window(kernel)),
     ]
+
+
+def _window(kernel: Kernel) -> float:
+    """Elements of the window that a kernel says it has: of a pool, which has no filter, nothing else tells."""
+    return math.prod(float(part) for part in kernel.attribute.get("kernel_shape", "0").split("x"))
 
 
 def _moved_megabytes(work: Work) -> float:

@@ -26,6 +26,7 @@ _PRODUCT_ROWS, _PRODUCT_COLUMNS = 12, 32
 _BLOCKS = (16, 8)
 #: Functions that cost a few operations for each element, beside those that cost none (Relu) and many (Sigmoid).
 _SIMPLE = frozenset({"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu"})
+_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _MILLION, _THOUSAND = 1e6, 1e3
 Span = tuple[int, int, int]
 
@@ -69,6 +70,8 @@ def loops_of(kernel: Kernel) -> Loops:
         return walk(kernel, window, _first(kernel.inputs), target)
     if "MatMul" in name or "Gemm" in name:
         return _product(kernel, target)
+    if name in _RECURRENT and len(kernel.weights) > 1 and len(kernel.weights[0]) == len(kernel.weights[1]) == 3:
+        return _recurrence(kernel.weights, _first(kernel.inputs))
     if name in ("ReorderInput", "ReorderOutput"):
         return _reorder(_first(kernel.inputs), target, is_input=name == "ReorderInput")
     spans = max(1, _spans(kernel, name, target))
@@ -219,6 +222,21 @@ def _product(kernel: Kernel, target: Shape) -> Loops:
         short_steps=0.0 if is_row else (rows - whole) * work,
         single_steps=work if is_row else 0.0,
         reloaded_megabytes=0.0 if kernel.weights else 4 * batch * depth * columns / _MILLION,
+    )
+
+
+def _recurrence(weights: tuple[Shape, ...], source: Shape) -> Loops:
+    """All tokens are projected at once; then token by token a vector meets the matrix of the state."""
+    (ways, gates, width), (_, _, hidden) = weights[:2]
+    tokens, batch = (*source, 1, 1)[:2]
+    vectors = ways * tokens * batch * _up(gates, _BLOCKS[0]) / _BLOCKS[0] / _MILLION
+    return Loops(
+        loops=ways * tokens / _THOUSAND,
+        inner=gates,
+        depth=width + hidden,
+        full_steps=vectors * width,
+        single_steps=vectors * hidden,
+        costly_activations=ways * tokens * batch * (gates + hidden) / _MILLION,
     )
 
 

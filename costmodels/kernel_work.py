@@ -7,13 +7,18 @@ stand in ``work_rules/``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..profiler.kernels.graph import Kernel
+from .work_rules.contractions import CONTRACTIONS
+from .work_rules.elementwise import ELEMENTWISE
 from .work_rules.movement import MOVEMENT
 from .work_rules.operands import Basis, Operands, Rule, Shape, one_for_each, size
+from .work_rules.reductions import REDUCTIONS
 from .work_rules.table import is_convolution, plain_name, rule_of
 from .work_rules.widths import OWN, own_width_bytes, width_bytes, widths_of
+from .work_rules.windows import WINDOWS
 
 #: What is done stands in a subgraph that the kernel does not show; one loop's price says nothing of another's.
 _HIDDEN = frozenset(
@@ -26,6 +31,17 @@ _NO_TENSORS = frozenset(
 )
 #: Their work is in texts, whose length no shape tells; of an encoded image no shape tells the size either.
 _NO_WIDTH = frozenset("StringConcat StringNormalizer StringSplit RegexFullMatch Tokenizer ImageDecoder".split())
+#: Without what is fused into them.
+_UNFUSED = {"microsoft.FusedConv": "Conv", "microsoft.FusedGemm": "Gemm"}
+#: Exponents for which runtimes multiply or take a root; another one costs twenty times as much.
+_POWERS = {"2": "square", "3": "cube", "0.5": "root"}
+_TABLES = {
+    "elementwise": ELEMENTWISE,
+    "movement": MOVEMENT,
+    "windows": WINDOWS,
+    "contractions": CONTRACTIONS,
+    "reductions": REDUCTIONS,
+}
 #: Of what is only moved the bytes count, not what they mean.
 _MOVED_ALIKE = frozenset({"int32", "uint32", "int64", "uint64", "float64"})
 #: LabelEncoder and CategoryMapper read or write texts when they have one of these attributes.
@@ -69,12 +85,39 @@ def no_price(kernel: Kernel) -> str | None:
 
 
 def kind_of(kernel: Kernel) -> str | None:
-    """The family whose members share a roofline; None when no price can be given (``no_price`` says why)."""
+    """The family whose members share a roofline; None when no price can be given (``no_price`` says why).
+
+    A function that the runtime has fused into a convolution or product is told by a column, and makes no kind.
+    """
+    return _kind(kernel, _UNFUSED.get(kernel.op, kernel.op))
+
+
+def older_kind_of(kernel: Kernel) -> str | None:
+    """The same as predictors have it in which a convolution with a function fused into it is a kind of its own."""
+    return _kind(kernel, kernel.op)
+
+
+def has_older_kinds(kinds: Iterable[str]) -> bool:
+    """Whether there is a name among these that ``kind_of`` no longer gives."""
+    return any(kind.startswith(tuple(_UNFUSED)) for kind in kinds)
+
+
+def class_of(kernel: Kernel) -> str:
+    """What sort of work it is: the form of a convolution, or the table that its operator's rule stands in."""
+    kind, name = kind_of(kernel) or "", plain_name(kernel.op)
+    if filter_of(kernel) is not None:
+        return kind.rpartition(".")[2]
+    return next((title for title, table in _TABLES.items() if name in table), "other")
+
+
+def _kind(kernel: Kernel, op: str) -> str | None:
     if no_price(kernel) is not None:
         return None
-    kind = f"{kernel.op}.{kernel.dtype}"
-    if kernel.dtype == "float32" or (kernel.dtype in _MOVED_ALIKE and plain_name(kernel.op) in MOVEMENT):
-        kind = kernel.op
+    kind = f"{op}.{kernel.dtype}"
+    if kernel.dtype == "float32" or (kernel.dtype in _MOVED_ALIKE and plain_name(op) in MOVEMENT):
+        kind = op
+    if kernel.attribute.get("exponent") in _POWERS:
+        return f"{kind}.{_POWERS[kernel.attribute['exponent']]}"
     window = filter_of(kernel)
     if window is None:
         return kind

@@ -18,7 +18,7 @@ from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kerne
 from .conformal import conformal_radius
 from .error_spread import Spread, fit_spread, judged_spread, tells_apart
 from .features import FEATURES, WORK, feature_matrix, work_matrix
-from .kernel_work import kind_of, no_price
+from .kernel_work import class_of, has_older_kinds, kind_of, no_price, older_kind_of
 from .prices import GraphPrice, KernelPrice, scaled, summed
 from .roofline import Roofline, fit_roofline
 from .training_size import is_large, split_large
@@ -177,7 +177,7 @@ class LatencyPredictor:
     def spread_of(self, kernels: Sequence[Kernel]) -> Floats:
         """What the radius of an interval is multiplied by for each kernel, shape (kernels,); NaN without a price."""
         found = np.full(len(kernels), np.nan)
-        known = [place for place, kernel in enumerate(kernels) if kind_of(kernel) in self.ranges_]
+        known = [place for place, kind in enumerate(self._kinds_of(kernels)) if kind in self.ranges_]
         if known:
             chosen = [kernels[place] for place in known]
             found[known] = self._spreads(chosen, self._features(chosen))
@@ -241,7 +241,8 @@ class LatencyPredictor:
         names = _kinds(kernels)
         graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
         work = work_matrix(kernels, self.core_cache_bytes_)
-        self.roofline_: Roofline = fit_roofline(names, work, graph, latency_ms)
+        classes = [class_of(kernel) for kernel in kernels]
+        self.roofline_: Roofline = fit_roofline(names, work, graph, latency_ms, classes)
         self.kinds_: tuple[str, ...] = self.roofline_.kinds
         features = self._features(kernels)
         settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
@@ -312,11 +313,16 @@ class LatencyPredictor:
         """The kind, as its place among those known, and the features that this predictor was trained on."""
         place = {kind: float(index) for index, kind in enumerate(self.kinds_)}
         columns = [FEATURES.index(name) for name in self.features_]
-        kinds = [place[kind] for kernel in kernels if (kind := kind_of(kernel)) is not None]
+        kinds = [place[kind] for kind in self._kinds_of(kernels) if kind is not None]
         return np.column_stack([kinds, feature_matrix(kernels)[:, columns]])
 
+    def _kinds_of(self, kernels: Sequence[Kernel]) -> list[str | None]:
+        """Under the names that this predictor was trained with."""
+        name = older_kind_of if has_older_kinds(self.kinds_) else kind_of
+        return [name(kernel) for kernel in kernels]
+
     def _price_kernels(self, kernels: Sequence[Kernel], radius: float) -> list[KernelPrice]:
-        kinds = [kind_of(kernel) for kernel in kernels]
+        kinds = self._kinds_of(kernels)
         known = [place for place, kind in enumerate(kinds) if kind in self.ranges_]
         prices = [KernelPrice(kernel, None, "unsupported") for kernel in kernels]
         if not known:

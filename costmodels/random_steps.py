@@ -267,11 +267,12 @@ def integers(dice: Dice) -> Drawn | None:
 
 def steps(dice: Dice) -> Drawn | None:
     """Steps on vectors, tokens and maps."""
-    side = dice.side(4, 96)
+    side = dice.side(6, 96)
     shape: Shape = dice.one_of(
-        (1, dice.channels(8, 512), side, side),
-        (1, round(dice.between(2, 2000)), dice.channels(4, 1024)),
-        (round(dice.between(1, 64)), dice.channels(4, 2048)),
+        (1, dice.channels(16, 512), side, side),
+        (1, dice.channels(16, 512), side, side),
+        (1, round(dice.between(16, 2000)), dice.channels(16, 1024)),
+        (round(dice.between(2, 64)), dice.channels(32, 2048)),
     )
     if math.prod(shape) > _ELEMENTS_MAX:
         return None

@@ -33,6 +33,10 @@ _GRAPHS_AT_ONCE = 4096
 #: plain least squares of 57 %.
 _USUAL_ERROR = 0.1
 _REWEIGHTINGS = 4
+#: Kernels of its class that a kind is given beside its own: enough to settle what its own leave open, and no more. With
+#: a third of a kernel and more, fewer of 1,394 kernels are priced within 10 % (60 % for 65 %); with none the mean error
+#: is twice as large (0.58 for 0.32), by a few of rare kinds that are off by a factor.
+_CLASS_KERNELS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Roofline:
         return cls(tuple(table), rows, terms)
 
 
-def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Floats) -> Roofline:
+def fit_roofline(
+    kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Floats, classes: Sequence[str] | None = None
+) -> Roofline:
     """Non-negative least squares on relative errors (Lawson & Hanson, Solving Least Squares Problems, ch. 23).
 
     Large errors count for less (Huber, Robust Statistics, 1981, §7.8). Relative errors favour prices that are too low;
@@ -74,14 +80,21 @@ def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Fl
         work: shape (kernels, len(WORK)).
         graph: which graph each kernel belongs to, 0 … graphs - 1.
         latency_ms: shape (graphs,), positive.
+        classes: what sort of work each kernel is. A kind of which little was measured is taken to be like the others of
+            its class as far as its own measurements do not say otherwise. None: nothing is known of a kind but its own.
     """
-    names = tuple(sorted(set(kinds)))
-    known = {kind: index for index, kind in enumerate(names)}
-    place = np.array([known[kind] for kind in kinds])
+    names, place = _numbered(kinds)
+    class_names, class_place = _numbered(classes if classes is not None else kinds)
+    class_of_kind = np.zeros(len(names), np.int64)
+    class_of_kind[place] = class_place
     relative = work / latency_ms[graph, None]
     weights = np.ones(len(latency_ms))
     for _ in range(_REWEIGHTINGS + 1):
         gram, moments = _normal_equations(place, relative, graph, len(names), weights)
+        if classes is not None:
+            of_class = _normal_equations(class_place, relative, graph, len(class_names), weights)
+            rows = np.bincount(class_place, weights[graph], minlength=len(class_names)).astype(np.float64)
+            _lean(gram, moments, of_class, rows, class_of_kind)
         coefficients = _by_company(gram, moments, len(names))
         prices = np.einsum("kw,kw->k", coefficients[place], relative)
         share = np.bincount(graph, prices, minlength=len(latency_ms)).astype(np.float64)
@@ -90,6 +103,31 @@ def fit_roofline(kinds: Sequence[str], work: Floats, graph: Ints, latency_ms: Fl
     if priced.any():
         coefficients = coefficients / np.median(share[priced])
     return Roofline(names, coefficients)
+
+
+def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
+    """The distinct names in order, and the place of each."""
+    distinct = tuple(sorted(set(names)))
+    known = {name: index for index, name in enumerate(distinct)}
+    return distinct, np.array([known[name] for name in names])
+
+
+def _lean(gram: Floats, moments: Floats, of_class: tuple[Floats, Floats], rows: Floats, class_of_kind: Ints) -> None:
+    """Add to each kind's equations part of a kernel that is the average of its class, at the price of its class.
+
+    That is the prior of an empirical Bayes estimate (Morris, JASA 78, 1983).
+
+    Args:
+        of_class: normal equations of the classes.
+        rows: kernels of each class, by weight.
+    """
+    width = len(WORK)
+    prices = _by_company(*of_class, len(rows))
+    for kind, number in enumerate(class_of_kind.tolist()):
+        block, own = slice(number * width, (number + 1) * width), slice(kind * width, (kind + 1) * width)
+        usual = of_class[0][block, block] * (_CLASS_KERNELS / rows[number])
+        gram[own, own] += usual
+        moments[own] += usual @ prices[number]
 
 
 def _weights(share: Floats) -> Floats:

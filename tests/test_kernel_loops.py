@@ -148,3 +148,14 @@ def test_equal_kernels_have_equal_rows_wherever_they_stand() -> None:
     assert rows.shape == (3, len(FEATURES))
     assert (rows[0] == rows[2]).all()
     assert (rows[0] != rows[1]).any()
+
+
+def test_a_recurrence_projects_all_tokens_and_then_walks_them_one_by_one() -> None:
+    tokens, width, hidden = 10, 32, 64
+    kernel = Kernel(
+        "LSTM", ((tokens, 1, width),), ((1, 4 * hidden, width), (1, 4 * hidden, hidden)), ((tokens, 1, 1, hidden),)
+    )
+    found = loops_of(kernel)
+    assert found.loops * 1e3 == tokens
+    assert found.full_steps * 1e6 == pytest.approx(tokens * 4 * hidden * width / 16)
+    assert found.single_steps * 1e6 == pytest.approx(tokens * 4 * hidden * hidden / 16)

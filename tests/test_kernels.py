@@ -10,11 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecost.costmodels.kernel_work import kind_of
 from edgecost.costmodels.space_file import load_space, space_names
 from edgecost.profiler.errors import BrokenModel, UnsupportedOperator, UsageError
 from edgecost.profiler.graphs.blocks import ConvBlock, InvertedResidual
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.kernels.graph import Kernel, kernels
+from edgecost.profiler.kernels.written import written_graph
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload, workload_from_model
@@ -174,3 +176,56 @@ def test_finding_kernels_leaves_nothing_behind(profile: RuntimeProfile, tmp_path
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     kernels(block(ConvBlock(out=16)), profile)
     assert os.listdir(tmp_path) == []
+
+
+def chain(*steps: tuple[str, str, dict[str, int]], given: str = "float32") -> Workload:
+    """Operators of one input, one behind the other: name, type of the result, attributes."""
+    graph = GraphBuilder("chain")
+    x = graph.input((4, 16), dtype=given)
+    for op, kind, attributes in steps:
+        inputs = [x, x] if op in ("Add", "Equal") else [x]
+        x = graph.typed_node(op, inputs, (4, 16), kind, **attributes)
+    return workload_from_model("chain", "block", graph.model(x), tuple(graph.weights))
+
+
+@pytest.mark.parametrize(
+    ("given", "op", "made", "told"),
+    [
+        ("float32", "Add", "float32", "float32"),
+        ("int64", "Add", "int64", "int64"),
+        ("float64", "Add", "float64", "float64"),
+        ("int32", "Equal", "bool", "int32"),
+        ("bool", "Not", "bool", "bool"),
+    ],
+)
+def test_a_kernel_without_weights_has_the_type_of_its_activations(
+    given: str, op: str, made: str, told: str, profile: RuntimeProfile
+) -> None:
+    for found in (kernels(chain((op, made, {}), given=given), profile), written(op, made, given)):
+        assert [kernel.dtype for kernel in found] == [told]
+
+
+def written(op: str, made: str, given: str) -> tuple[Kernel, ...]:
+    return written_graph(chain((op, made, {}), given=given)).kernels
+
+
+def test_places_and_conditions_are_not_the_type_of_the_data(profile: RuntimeProfile) -> None:
+    graph = GraphBuilder("choose")
+    x = graph.input((4, 16))
+    asked = graph.typed_node("Greater", [x, graph.scalar(0.0)], (4, 16), "bool")
+    y = graph.node("Where", [asked, x, graph.node("Neg", [x], (4, 16))], (4, 16))
+    found = kernels(workload_from_model("choose", "block", graph.model(y), ()), profile)
+    assert {kernel.op: kernel.dtype for kernel in found} == {"Greater": "float32", "Neg": "float32", "Where": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("exponent", "kind"), [(2.0, "Pow.square"), (3.0, "Pow.cube"), (0.5, "Pow.root"), (1.7, "Pow")]
+)
+def test_an_exponent_makes_a_kind(exponent: float, kind: str, profile: RuntimeProfile) -> None:
+    graph = GraphBuilder("power")
+    x = graph.input((4, 16))
+    y = graph.node("Pow", [x, graph.scalar(exponent)], (4, 16))
+    workload = workload_from_model("power", "block", graph.model(y), ())
+    (seen,) = written_graph(workload).kernels
+    assert kind_of(seen) == kind
+    assert {kind_of(kernel) for kernel in kernels(workload, profile)} <= {kind, "Mul", "Sqrt"}

@@ -130,3 +130,20 @@ def test_json_brings_back_every_bit() -> None:
     back = Roofline.from_json(json.loads(json.dumps(made.to_json())))
     assert back.kinds == made.kinds
     np.testing.assert_array_equal(back.coefficients, made.coefficients)
+
+
+def test_what_a_rare_kind_leaves_open_its_class_settles() -> None:
+    rng = np.random.default_rng(0)
+    work = np.zeros((41, len(WORK)))
+    work[:, 0], work[:, 2] = 1.0, rng.uniform(0.1, 2.0, 41)
+    latency = 0.002 + 0.05 * work[:, 2]
+    kinds = ["common"] * 40 + ["rare"]
+    # One kernel says what a call and its bytes cost together, not which of the two.
+    alone = fit_roofline(kinds, work, np.arange(41), latency)
+    helped = fit_roofline(kinds, work, np.arange(41), latency, ["moves"] * 41)
+    larger = np.zeros((1, len(WORK)))
+    larger[0, 0], larger[0, 2] = 1.0, 20.0
+    truth = 0.002 + 0.05 * 20.0
+    off = [abs(model.price(["rare"], larger)[0] / truth - 1) for model in (alone, helped)]
+    assert off[1] < 0.02 < off[0]
+    assert helped.price(["common"], work[:1]) == pytest.approx(alone.price(["common"], work[:1]), rel=1e-3)

@@ -7,13 +7,14 @@ gives every kernel its shapes (``shapes.py``) and its nodes (``nodes.py``). Pric
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from ..records import Json, RuntimeProfile, content_hash
 from ..weights import complete
@@ -135,12 +136,13 @@ def optimise(workload: Workload, profile: RuntimeProfile) -> Optimised:
     nodes = tuple(node for node in optimised.graph.node if not is_constant(node))
     types = inferred_types(marked, workload.weights)
     known = concrete_shapes(types)
-    found = list(read_kernels(nodes, constants, known, types))
+    scalars = scalars_of(optimised.graph)
+    found = list(read_kernels(nodes, constants, known, types, scalars))
     if any(None in (*kernel.inputs, *kernel.outputs) for kernel in found):
         asked = asked_types(optimised, profile)
         for name, shape in concrete_shapes(asked).items():
             known.setdefault(name, shape)
-        found = list(read_kernels(nodes, constants, known, {**asked, **types}))
+        found = list(read_kernels(nodes, constants, known, {**asked, **types}, scalars))
     fixed = {tensor.name for tensor in marked.graph.initializer} | {weight.name for weight in workload.weights}
     fixed |= {sparse.values.name for sparse in marked.graph.sparse_initializer}
     origin = map_nodes(marked.graph, frozenset(fixed), nodes)
@@ -166,15 +168,28 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, tuple[Shape, int]]:
     return {name: (tuple(tensor.dims), tensor.data_type) for name, tensor in tensors}
 
 
+def scalars_of(graph: onnx.GraphProto) -> dict[str, float]:
+    """The values of the constants that are one float, by name."""
+    tensors = [(tensor.name, tensor) for tensor in graph.initializer]
+    tensors += [(node.output[0], node.attribute[0].t) for node in graph.node if is_constant(node)]
+    return {
+        name: float(numpy_helper.to_array(tensor).reshape(-1)[0])
+        for name, tensor in tensors
+        if tensor.data_type in _FLOATS and math.prod(tensor.dims) == 1 and not tensor.external_data
+    }
+
+
 def read_kernels(
     nodes: Sequence[onnx.NodeProto],
     constants: dict[str, tuple[Shape, int]],
     known: dict[str, Shape],
     types: Mapping[str, onnx.TypeProto],
+    scalars: Mapping[str, float],
 ) -> Iterator[Kernel]:
     """The kernels of an optimised graph; shapes that follow from ``known`` ones are added to it.
 
-    Values that ``types`` does not know are the runtime's own: blocked layouts, and casts to float32.
+    An exponent decides what Pow does, and is told like an attribute, as far as ``scalars`` knows it. Values that
+    ``types`` does not know are the runtime's own: blocked layouts, and casts to float32.
     """
     shapes = {name: shape for name, (shape, _) in constants.items()}
     for node in nodes:
@@ -185,12 +200,15 @@ def read_kernels(
         kinds = {constants[name][1] for name in weights if len(shapes[name]) > 1}
         if not kinds:
             kinds = _activation_types([*node.input, *node.output], constants, types)
+        attributes = [(a.name, _value(a)) for a in node.attribute]
+        if node.op_type == "Pow" and node.input[1] in scalars:
+            attributes.append(("exponent", f"{scalars[node.input[1]]:g}"))
         yield Kernel(
             op=f"{node.domain.rsplit('.', 1)[-1]}.{node.op_type}" if node.domain else node.op_type,
             inputs=tuple(known.get(name) for name in node.input if name and name not in constants),
             weights=tuple(shapes[name] for name in weights),
             outputs=tuple(known.get(name) for name in node.output if name),
-            attributes=tuple(sorted((a.name, _value(a)) for a in node.attribute)),
+            attributes=tuple(sorted(attributes)),
             dtype=_type_name(min(kinds)) if kinds else "float32",
         )
 

@@ -16,7 +16,7 @@ from onnx import helper
 
 from ..weights import Weight
 from ..workload import Workload, workload_from_model
-from .graph import KernelGraph, constants_of, is_constant, read_kernels
+from .graph import KernelGraph, constants_of, is_constant, read_kernels, scalars_of
 from .nodes import node_names
 from .origin import node_reads
 from .shapes import Shape, concrete_shape, concrete_shapes, inferred_types
@@ -52,7 +52,7 @@ def written_graph(workload: Workload) -> KernelGraph:
             kept.append(position)
     nodes = [model.graph.node[position] for position in kept]
     names = node_names(workload)
-    found = zip(read_kernels(nodes, constants, known, types), kept, strict=True)
+    found = zip(read_kernels(nodes, constants, known, types, scalars_of(model.graph)), kept, strict=True)
     kernels = tuple(replace(kernel, nodes=(position,), name=names[position]) for kernel, position in found)
     return KernelGraph(kernels, tuple(folded))
 
