@@ -124,8 +124,8 @@ def check(
     found = open_folder(_folder(model, runtime_name, threads, db_url))
     if found.model != "predictor":
         raise UsageError(
-            f"{found.folder} is the model of a space; only predictors of kernels can be checked",
-            remedy="measure some architectures again and compare: edgecost models show says how good it was",
+            f"{found.folder} holds a {found.model}; only predictors of kernels can be checked",
+            remedy="measure some networks again and compare: edgecost models show says how good it was",
         )
     predictor, provenance = load_predictor(found.folder)
     trained = _profile(found)
@@ -287,7 +287,8 @@ def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
         shown = card.by_kind[:_KINDS]
         title = f"By what takes most of a graph, ±10 % ({len(shown)} of {len(card.by_kind)} kinds)"
         _print_bars(title, shown)
-    _print_bars("By measured size, ±10 %", card.by_size)
+    if card.by_size:
+        _print_bars("By measured size, ±10 %", card.by_size)
     click.echo("What it cannot do")
     for limit in card.limits:
         click.echo(f"  {limit}")
@@ -307,6 +308,8 @@ def _data_rows(card: ModelCard) -> list[list[str]]:
     if card.model == "predictor":
         parts = f"{data.graphs} graphs with {data.kernels} kernels, {data.networks} whole networks"
         rows.append(["of", f"{parts}, in {data.sessions} sessions"])
+    elif data.networks:
+        rows.append(["of", f"{data.networks} whole networks"])
     if data.measured_from:
         rows.append(["from, until", f"{data.measured_from[:19]} … {data.measured_until[:19]}"])
     protocols = ", ".join(f"{name} ({count})" for name, count in data.protocols.items())

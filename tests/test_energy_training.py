@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgecost.cli.main import main
+from edgecost.costmodels.cards.model_folder import open_folder
 from edgecost.costmodels.kernel_work import work_of
 from edgecost.costmodels.lut import LutCell
 from edgecost.costmodels.lut_others import Others, with_energy_and_memory
@@ -133,6 +134,13 @@ def test_energies_of_a_known_law_are_predicted_in_millijoules_on_graphs_not_seen
     assert (provenance["metric"], provenance["unit"], loaded.scope_) == ("energy", "mJ", "module")
     with pytest.raises(ArtefactError, match="predicts energy in mJ, not latency in ms"):
         load_predictor(tmp_path / "energy", metric="latency")
+
+    found = open_folder(tmp_path / "energy")
+    assert found.card is not None
+    assert (found.model, found.card.metric, found.card.unit) == ("predictor", "energy", "mJ")
+    assert (found.card.held_out, found.card.flops_only) == (judged.held_out, judged.baseline)
+    assert found.card.device == {"name": "board"}
+    assert "module" in found.card.limits[0]
 
     rows = [LutCell(name, 1.0, None, None, 0, "predicted") for name in ("measured", "predicted")]
     other = replace(cells.workloads[0], graph_hash="f" * 64)

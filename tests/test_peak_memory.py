@@ -145,6 +145,13 @@ def test_networks_of_the_store_are_trained_on_judged_and_the_rest_is_counted(
     with pytest.raises(UsageError, match="no peak memory was measured"):
         train_memory(notebook.store, "nobody", notebook.profile)
     report.save(tmp_path / "memory", {"device_description": "a board"})
+    assert main(["models", "show", str(tmp_path / "memory")]) == 0
+    shown = capsys.readouterr().out
+    assert "memory-predictor of memory in bytes" in shown
+    assert "15 whole networks" in shown
+    assert "the analytic estimate alone is off by" in shown
+    assert main(["models", "check", str(tmp_path / "memory")]) == 2
+    assert "only predictors of kernels can be checked" in capsys.readouterr().err
     model = tmp_path / "cell.onnx"
     model.write_bytes(complete_model(cells[0]))
     assert main(["predict", str(model), "--metric", "memory", "--predictor", str(tmp_path / "memory")]) == 0

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ...profiler.errors import ArtefactError, UsageError
 from ...profiler.records import Json
+from ..metrics import memory_format
+from ..metrics.memory_format import is_of_memory
 from ..predictor_file import read_provenance
 from ..space_models import space_model_file
 from .card_file import read_card
@@ -22,7 +24,7 @@ class ModelFolder:
     """A model on disk.
 
     Attributes:
-        model: ``predictor`` or ``space-model``.
+        model: ``predictor``, ``memory-predictor`` or ``space-model``.
         card: None for one that was made before there were cards.
     """
 
@@ -46,6 +48,8 @@ def open_folder(folder: Path) -> ModelFolder:
     Raises:
         ArtefactError: it holds no model, or a file of it is refused.
     """
+    if is_of_memory(folder):
+        return ModelFolder(folder, "memory-predictor", memory_format.read_provenance(folder), read_card(folder))
     if (folder / PREDICTOR).exists():
         return ModelFolder(folder, "predictor", read_provenance(folder), read_card(folder))
     if (folder / space_model_file.NAME).exists():

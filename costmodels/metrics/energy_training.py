@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,15 @@ from ...db import Store
 from ...profiler.errors import ModelError, UsageError
 from ...profiler.kernels.graph import Kernel, kernels
 from ...profiler.records import Json, RuntimeProfile
+from ..cards.card_file import write_card
+from ..cards.model_card import ModelCard
+from ..predictor_file import FILES
 from ..validation import flops_baseline
 from .energy import Energies, EnergySample, load_energies
 from .energy_predictor import EnergyPredictor
 from .judgement import Judgement, judge
+from .metric import ENERGY
+from .metric_card import FLOPS_ONLY, HeldOut, metric_card, of_device
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class EnergyReport:
 
     Attributes:
         left_out: measurements without an energy that could be used, by reason.
+        card: as it is kept beside the predictor.
     """
 
     predictor: EnergyPredictor
@@ -33,6 +38,7 @@ class EnergyReport:
     networks: int
     judgement: Judgement
     left_out: Mapping[str, int]
+    card: ModelCard
 
     def document(self) -> dict[str, Json]:
         """The report as JSON, without the model."""
@@ -47,9 +53,9 @@ class EnergyReport:
         }
 
     def save(self, folder: Path, provenance: Mapping[str, Json]) -> None:
-        """Write the predictor with its report and origin beside it."""
-        made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.predictor.save(folder, {**provenance, "trained_at": made, "report": self.document()})
+        """Write the predictor with its report and origin beside it, and its card."""
+        self.predictor.save(folder, {**provenance, "trained_at": self.card.made_at, "report": self.document()})
+        write_card(replace(self.card, device=of_device(provenance)), folder, FILES)
 
 
 def train_energy(
@@ -85,21 +91,30 @@ def train_energy(
     measured = np.array([sample.energy_mj for sample, _ in blocks])
     line = flops_baseline([graph for _, graph in blocks], measured, predictor.fold_)
     sessions = [sample.sessions_mj for sample, _ in blocks]
-    return EnergyReport(
-        predictor=predictor,
+    judgement = judge(
+        predictor.held_out_mj_, measured, sessions, predictor.fold_, line, FLOPS_ONLY, predictor.held_out_spread_
+    )
+    card = metric_card(
+        ENERGY,
+        HeldOut(
+            hashes=[sample.workload.graph_hash for sample, _ in blocks],
+            kinds=["graph"] * len(blocks),
+            measured=measured,
+            predicted=predictor.held_out_mj_,
+            fold=predictor.fold_,
+            spread=predictor.held_out_spread_,
+            sessions=[len(one) for one in sessions],
+        ),
+        judgement,
+        profile,
+        model="predictor",
         graphs=len(blocks),
         networks=predictor.networks,
-        judgement=judge(
-            predictor.held_out_mj_,
-            measured,
-            sessions,
-            predictor.fold_,
-            line,
-            "FLOPs only",
-            predictor.held_out_spread_,
-        ),
         left_out=energies.left_out,
+        seed=random_state,
+        limits=[f"It says gross energy that includes {predictor.scope_}; of other rails it knows nothing."],
     )
+    return EnergyReport(predictor, len(blocks), predictor.networks, judgement, energies.left_out, card)
 
 
 def _nothing_measured(energies: Energies) -> UsageError:

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,13 @@ from ...profiler.kernels.graph import optimise
 from ...profiler.memory import METHOD, PURPOSE
 from ...profiler.records import Json, Measurement, RuntimeProfile
 from ...profiler.workload import Workload
+from ..cards.card_file import write_card
+from ..cards.model_card import ModelCard
 from ..dataset import usable_by_graph
 from .judgement import Judgement, judge
+from .memory_format import FILES
+from .metric import MEMORY
+from .metric_card import HeldOut, metric_card, of_device
 from .peak_memory import MemoryShape, PeakMemoryPredictor, memory_shape
 
 
@@ -40,12 +44,13 @@ class MemorySample:
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """A trained predictor, what it is worth, and what took no part in it, by reason."""
+    """A trained predictor, what it is worth, and what took no part in it, by reason; and its card."""
 
     predictor: PeakMemoryPredictor
     networks: int
     judgement: Judgement
     left_out: Mapping[str, int]
+    card: ModelCard
 
     def document(self) -> dict[str, Json]:
         """The report as JSON, without the model."""
@@ -59,9 +64,9 @@ class MemoryReport:
         }
 
     def save(self, folder: Path, provenance: Mapping[str, Json]) -> None:
-        """Write the predictor with its report and origin beside it."""
-        made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.predictor.save(folder, {**provenance, "trained_at": made, "report": self.document()})
+        """Write the predictor with its report and origin beside it, and its card."""
+        self.predictor.save(folder, {**provenance, "trained_at": self.card.made_at, "report": self.document()})
+        write_card(replace(self.card, device=of_device(provenance)), folder, FILES)
 
 
 def train_memory(store: Store, device_identity: str, profile: RuntimeProfile, *, random_state: int = 0) -> MemoryReport:
@@ -85,7 +90,34 @@ def train_memory(store: Store, device_identity: str, profile: RuntimeProfile, *,
     least = np.array([overhead + shape.live.total_bytes for shape in shapes], dtype=np.float64)
     sessions = [sample.sessions_bytes for sample, _ in known]
     judgement = judge(predictor.held_out_bytes_, measured, sessions, predictor.fold_, least, "analytic estimate alone")
-    return MemoryReport(predictor, len(known), judgement, left_out)
+    card = metric_card(
+        MEMORY,
+        HeldOut(
+            hashes=[sample.workload.graph_hash for sample, _ in known],
+            kinds=["network"] * len(known),
+            measured=measured,
+            predicted=predictor.held_out_bytes_,
+            fold=predictor.fold_,
+            spread=None,
+            sessions=[len(one) for one in sessions],
+        ),
+        judgement,
+        profile,
+        model="memory-predictor",
+        graphs=0,
+        networks=len(known),
+        left_out=left_out,
+        seed=random_state,
+        limits=[_limit(judgement), "It says nothing of a kernel alone: memory does not add up."],
+    )
+    return MemoryReport(predictor, len(known), judgement, left_out, card)
+
+
+def _limit(judgement: Judgement) -> str:
+    if judgement.baseline is None:
+        return f"Nothing is known of the {judgement.baseline_name}."
+    error = judgement.baseline.mape_percent
+    return f"Without what was measured, the {judgement.baseline_name} is off by {error:.0f} % on average."
 
 
 def load_peaks(

@@ -26,18 +26,15 @@ from ...profiler.records import Json
 from ..composition import robust_costs
 from ..conformal import conformal_radius
 from ..files import write_atomically
-from ..sealed_file import read_sealed, read_text, sealed_text
+from ..sealed_file import read_text, sealed_text
 from ..work_rules.table import is_convolution, plain_name
 from .live_bytes import LiveBytes, live_bytes, tensor_bytes
+from .memory_format import FORMAT, REMEDY, SCHEMA_VERSION, read_content
 from .metric import MEMORY, require_metric
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FORMAT = "edgecost-memory-predictor"
-#: 1: first. A change of ``FEATURES``, ``TERMS`` or of what a field means raises it.
-SCHEMA_VERSION = 1
-_REMEDY = "train it again: edgecost train --metric memory"
 #: In the order of the columns; bytes and counts as logarithms, shares of the analytic estimate as they are.
 FEATURES = (
     *("total", "activations", "activation_share", "convolution_share", "product_share", "other_weight_share"),
@@ -252,12 +249,12 @@ class PeakMemoryPredictor:
         """
         require_metric(folder, MEMORY.name)
         path = folder / "predictor.json"
-        content = read_sealed(path, "a predictor of memory", FORMAT, range(1, SCHEMA_VERSION + 1), _REMEDY)
-        text = read_text(folder / "booster.txt", _REMEDY)
+        content = read_content(folder)
+        text = read_text(folder / "booster.txt", REMEDY)
         if hashlib.sha256(text.encode()).hexdigest() != content["booster_sha256"]:
-            raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=_REMEDY)
+            raise ArtefactError(f"{folder / 'booster.txt'} was changed after it was written", remedy=REMEDY)
         if content["features"] != list(FEATURES):
-            raise ArtefactError(f"{path} was trained on other features", remedy=_REMEDY)
+            raise ArtefactError(f"{path} was trained on other features", remedy=REMEDY)
         parameters, overhead, costs = (content[name] for name in ("parameters", "overhead_bytes", "megabytes_by_term"))
         provenance = content["provenance"]
         if (
@@ -267,7 +264,7 @@ class PeakMemoryPredictor:
             or list(costs) != list(TERMS)
             or not isinstance(provenance, dict)
         ):
-            raise ArtefactError(f"{path} lacks what a predictor consists of", remedy=_REMEDY)
+            raise ArtefactError(f"{path} lacks what a predictor consists of", remedy=REMEDY)
         found = cls(**{name: value for name, value in parameters.items() if isinstance(value, int)})
         found.overhead_bytes_ = overhead
         found.costs_ = np.array(list(costs.values()), dtype=np.float64)
