@@ -121,6 +121,7 @@ def of_other_families(audit: AdditivityAudit, families: Mapping[str, str]) -> di
         np.array([one.moved_bytes for one in known], np.float64),
         np.array([one.latency_ms for one in known]),
         [numbers[families[one.model]] for one in known],
+        np.array([one.kernels for one in known], np.float64),
     )
     if composed is None:
         return {}

@@ -321,14 +321,15 @@ def _compare(
         np.array([float(getattr(rows[place], name)) for place in complete]) for name in ("sum_ms", "latency_ms")
     )
     moved = np.array([rows[place].moved_bytes for place in complete], np.float64).reshape(len(complete), len(MOVED))
-    composed = held_out(sums, moved, measured, [ways[place].network for place in complete])
+    counts = np.array([rows[place].kernels for place in complete], np.float64)
+    composed = held_out(sums, moved, measured, [ways[place].network for place in complete], counts)
     if composed is not None:
         for place, value in zip(complete, composed, strict=True):
             rows[place] = replace(rows[place], composed_ms=float(value))
     return AdditivityAudit(
         networks=tuple(rows.values()),
         distinct_kernels=len(times),
-        composition=Composition() if composed is None else fit_composition(sums, moved, measured),
+        composition=Composition() if composed is None else fit_composition(sums, moved, measured, counts),
         plain=accuracy(sums, measured),
         composed=None if composed is None else accuracy(composed, measured),
         expected=_expected(ways, rows),

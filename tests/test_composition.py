@@ -198,3 +198,20 @@ def test_the_ways_of_one_model_are_held_out_together() -> None:
     assert not np.array_equal(before[2:], after[2:])
     # Without one model's six ways two networks are left, on which nothing can be fitted.
     assert held_out(sums, moved, sums, [0, 0, 0, 0, 0, 0, 1, 2]) is None
+
+
+def test_what_each_kernel_takes_beyond_its_own_time_is_recovered_where_it_is_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    sums, moved, kernels = rng.uniform(0.05, 5, 20), rng.uniform(1e6, 1e8, (20, 2)), rng.integers(20, 400, 20) * 1.0
+    measured = Composition(1.02, (0.004, 0.001), ms_per_kernel=2e-4).compose(sums, moved, kernels)
+    fitted = fit_composition(sums, moved, measured, kernels)
+    assert_allclose(
+        [fitted.scale, *fitted.ms_per_megabyte, fitted.ms_per_kernel], [1.02, 0.004, 0.001, 2e-4], rtol=1e-6
+    )
+    assert "0.20 µs for each kernel" in fitted.terms()
+    others = held_out(sums, moved, measured, kernels=kernels)
+    assert others is not None
+    assert_allclose(others, measured, rtol=1e-6)
+    # Without being asked there is no such term, and with few networks none is fitted.
+    assert fit_composition(sums, moved, measured).ms_per_kernel == 0.0
+    assert fit_composition(sums[:8], moved[:8], measured[:8], kernels[:8]).ms_per_kernel == 0.0
