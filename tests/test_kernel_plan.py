@@ -126,13 +126,19 @@ def test_when_the_blocks_are_used_up_the_plan_is_what_there_was(profile: Runtime
     assert 0 < len(few) < 100
 
 
+def measured(store: Store) -> int:
+    """Attempts at kernels, the anchors of a session left out."""
+    return len(store.measurements(purposes=("kernel", "repeated"), usable_only=False))
+
+
 def test_a_campaign_measures_what_a_predictor_is_trained_on_and_nothing_twice(store: Store) -> None:
     setting, talk = LocalSetting.here(), Silent()
     found = measure_random_kernels(store, setting, talk, count=30)
     assert (found.chosen, found.measured) == (30, pytest.approx(30, abs=6))
-    before = store.counts().measurements
+    before = measured(store)
     measure_random_kernels(store, setting, talk, count=30)
-    assert store.counts().measurements <= before + 2
+    # What was rejected on a busy machine is tried again.
+    assert measured(store) <= before + 2
     assert any("already measured, reused" in note for note in talk.notes)
     report = train(store, setting.device.identity, setting.profile)
     assert report.graphs >= 15
