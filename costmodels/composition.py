@@ -57,13 +57,13 @@ class Composition:
         scale: milliseconds of network per millisecond of its kernels.
         ms_per_megabyte: milliseconds per 10⁶ bytes beyond the cache, of each kind in ``MOVED``.
         networks: from how many it was fitted; 0 for the plain sum.
-        ms_per_kernel: milliseconds of each kernel beyond what it takes alone; 0 where that was not asked for.
+        ms_per_kernel: milliseconds of each kernel beyond what it takes alone; None where that was not fitted.
     """
 
     scale: float = 1.0
     ms_per_megabyte: tuple[float, float] = (0.0, 0.0)
     networks: int = 0
-    ms_per_kernel: float = 0.0
+    ms_per_kernel: float | None = None
 
     def compose(self, sums_ms: Floats, moved_bytes: Floats, kernels: Floats | None = None) -> Floats:
         """Latency in ms, shape (networks,).
@@ -74,7 +74,7 @@ class Composition:
             kernels: how many each has, shape (networks,); None leaves their term out.
         """
         composed: Floats = self.scale * sums_ms + moved_bytes @ np.array(self.ms_per_megabyte) / _MEGABYTE
-        return composed if kernels is None else composed + self.ms_per_kernel * kernels
+        return composed if kernels is None or self.ms_per_kernel is None else composed + self.ms_per_kernel * kernels
 
     def terms(self) -> str:
         """For people: ``1.027 × Σ kernels + weights at 33 GB/s``, of what does not fit the cache."""
@@ -117,9 +117,11 @@ def fit_composition(
         return Composition(float(np.median(measured_ms / sums_ms)), networks=count)
     used = 1 if count < ALL_TERMS_MIN else 2
     terms = np.concatenate([sums_ms[:, None], moved_bytes[:, :used] / _MEGABYTE], axis=1)
-    if kernels is not None and count >= ALL_TERMS_MIN:
-        terms = np.column_stack([terms, kernels])
-    scale, weights, activations, each = [*robust_costs(terms / measured_ms[:, None]).tolist(), 0.0, 0.0][:4]
+    if kernels is None or count < ALL_TERMS_MIN:
+        scale, weights, activations = [*robust_costs(terms / measured_ms[:, None]).tolist(), 0.0][:3]
+        return Composition(scale, (weights, activations), count)
+    terms = np.column_stack([terms, kernels])
+    scale, weights, activations, each = robust_costs(terms / measured_ms[:, None]).tolist()
     return Composition(scale, (weights, activations), count, each)
 
 

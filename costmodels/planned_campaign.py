@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -98,6 +99,11 @@ def is_anything_open(store: Store, setting: LocalSetting, name: str, origin: str
     """Whether ``measure_planned`` would measure anything."""
     jobs = _jobs(store, plan(store, setting, name, origin, wanted))
     return jobs["pending"] + jobs["leased"] > 0
+
+
+def what_is_left(budget_s: float | None, begin: float) -> float | None:
+    """Of the time to measure in, when the session's anchors began at ``begin``, by the monotonic clock in seconds."""
+    return None if budget_s is None else max(0.0, budget_s - (time.monotonic() - begin))
 
 
 def _jobs(store: Store, campaign_id: int) -> dict[str, int]:

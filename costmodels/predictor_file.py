@@ -164,11 +164,7 @@ def _composition(value: Json) -> Composition | None:
     if not isinstance(scale, float) or not isinstance(costs, list) or not isinstance(networks, int):
         raise ArtefactError("the correction for whole networks is not one", remedy=_REMEDY)
     weights, activations = (float(cost) for cost in costs if isinstance(cost, int | float))
-    # Not there before there was such a term.
-    each = value.get("ms_per_kernel", 0.0)
-    if not isinstance(each, int | float):
-        raise ArtefactError("the correction for whole networks is not one", remedy=_REMEDY)
-    return Composition(scale, (weights, activations), networks, float(each))
+    return Composition(scale, (weights, activations), networks)
 
 
 def _table(value: Json) -> dict[str, list[Json]]:

@@ -36,7 +36,7 @@ from ..profiler.graphs.vision_blocks import (
 from ..profiler.graphs.vision_operators import conv, resize, transposed_conv
 from ..profiler.workload import Workload, workload_from_model
 from .random_dice import Block, Dice, Drawn
-from .random_steps import integers, recurrence, signal, steps
+from .random_steps import GroupedConvolution, integers, recurrence, signal, steps
 
 #: Elements of the largest value, and multiply-adds of the largest convolution.
 _ELEMENTS_MAX = 2.5e6
@@ -58,24 +58,6 @@ class Depthwise:
         return conv(
             graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, activation=self.activation
         )
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """A convolution in groups, and the shuffle of channels that often stands behind it."""
-
-    channels: int
-    kernel: int
-    stride: int
-    groups: int
-    activation: AnyActivation
-
-    def build(self, graph: GraphBuilder, x: str) -> str:
-        y = conv(
-            graph, x, self.channels, kernel=self.kernel, stride=self.stride, groups=self.groups,
-            activation=self.activation,
-        )  # fmt: skip
-        return graph.channel_shuffle(y, self.groups)
 
 
 #: What stands between convolutions and products; each keeps the number of axes.
@@ -174,7 +156,8 @@ def _grouped(dice: Dice) -> Drawn | None:
     macs = inner * out * kernel**2 * side**2
     if macs > _MACS_MAX / 2 or max(channels, out) * side**2 > _ELEMENTS_MAX:
         return None
-    return Grouped(out, kernel, dice.one_of(1, 1, 2), groups, dice.one_of(*_ACTIVATIONS)), (1, channels, side, side)
+    stride, activation = dice.one_of(1, 1, 2), dice.one_of(*_ACTIVATIONS)
+    return GroupedConvolution(out, kernel, stride, groups, activation, "shuffle"), (1, channels, side, side)
 
 
 def _pool(dice: Dice) -> Drawn | None:

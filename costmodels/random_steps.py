@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -35,20 +36,23 @@ _SIGNAL_ACTIVATIONS: tuple[AnyActivation, ...] = ("", "relu", "relu", "gelu", "s
 
 
 @dataclass(frozen=True)
-class Signal:
-    """A convolution over one axis, as models of sound have them, and one behind it that mixes its channels."""
+class GroupedConvolution:
+    """A convolution in groups, over one axis or two, and what makes its channels meet behind it."""
 
     channels: int
     kernel: int
     stride: int
     groups: int
     activation: AnyActivation
+    behind: Literal["shuffle", "pointwise"]
 
     def build(self, graph: GraphBuilder, x: str) -> str:
         y = conv(
             graph, x, self.channels, kernel=self.kernel, stride=self.stride, groups=self.groups,
             activation=self.activation,
         )  # fmt: skip
+        if self.behind == "shuffle":
+            return graph.channel_shuffle(y, self.groups)
         return conv(graph, y, self.channels, kernel=1, activation=self.activation)
 
 
@@ -105,7 +109,7 @@ class Steps:
 
     def build(self, graph: GraphBuilder, x: str) -> str:
         for step in self.steps:
-            # What has become too small for a step is left as it is.
+            # A value whose shape a step does not know is left as it is.
             x = STEPS[step](graph, x)
         return x
 
@@ -243,7 +247,10 @@ def signal(dice: Dice) -> Drawn | None:
     macs = out * length / stride * (kernel * channels / groups + out)
     if max(channels, out) * length > _ELEMENTS_MAX or macs > _MACS_MAX or length < kernel:
         return None
-    return Signal(out, kernel, stride, groups, dice.one_of(*_SIGNAL_ACTIVATIONS)), (1, channels, length)
+    return (
+        GroupedConvolution(out, kernel, stride, groups, dice.one_of(*_SIGNAL_ACTIVATIONS), "pointwise"),
+        (1, channels, length),
+    )
 
 
 def recurrence(dice: Dice) -> Drawn | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from ..db import Store
 from ..profiler.protocol import Settings
 from .cards.session_anchors import check_session
 from .local_setting import LocalSetting
-from .planned_campaign import CampaignOutcome, Narrator, is_anything_open, measure_planned
+from .planned_campaign import CampaignOutcome, Narrator, is_anything_open, measure_planned, what_is_left
 from .space import Space
 from .space_plan import plan_space
 
@@ -37,7 +38,7 @@ def measure_space(
         f"{counts['cell']} cells, {counts['support']} relatives of those that stand alone,"
         f" {counts['panel']} repetitions of cells in other processes"
     )
-    check = None
+    check, begin = None, time.monotonic()
     if is_anything_open(store, setting, name, space.name, wanted):
         check = check_session(store, setting, narrator)
     outcome = measure_planned(
@@ -48,7 +49,7 @@ def measure_space(
         wanted,
         narrator,
         "measuring cells",
-        budget_s=budget_s,
+        budget_s=what_is_left(budget_s, begin),
         limit=limit,
         settings=Settings(seed=seed),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecost.costmodels import planned_campaign
 from edgecost.costmodels.cards import session_anchors
 from edgecost.costmodels.cards.anchors import SHORTEST_MS, Anchor, AnchorReading
 from edgecost.costmodels.cards.session_anchors import ANCHORS, SessionCheck, check_session
@@ -41,7 +42,7 @@ def asked(
     path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch, factor: Callable[[Anchor], float | None]
 ) -> tuple[SessionCheck | None, list[int], list[str]]:
     """What is found where anchors take so many times as long; the processes asked for, and what was told."""
-    sessions: list[int] = []
+    processes: list[int] = []
 
     def measured(
         store: Store, setting: LocalSetting, narrator: Noted, anchors: Sequence[Anchor], *, sessions: int
@@ -50,7 +51,6 @@ def asked(
         found = [(anchor, factor(anchor)) for anchor in anchors]
         return [AnchorReading(a, None if f is None else a.latency_ms * f) for a, f in found], []
 
-    processes = sessions
     monkeypatch.setattr(session_anchors, "measure_anchors", measured)
     talk = Noted()
     with Store(path) as store:
@@ -108,3 +108,11 @@ def test_a_second_session_of_a_campaign_really_measures_them_and_a_finished_one_
     again = measure_random_kernels(store, setting, talk, count=60)
     # A kernel that failed for a busy machine may be tried again; only then is there a session.
     assert (again.check is None) == (store.counts().measurements == left)
+
+
+@pytest.mark.parametrize(("budget_s", "left_s"), [(None, None), (60.0, 50.0), (5.0, 0.0)])
+def test_the_anchors_are_part_of_the_time_that_was_allowed(
+    budget_s: float | None, left_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_campaign.time, "monotonic", lambda: 110.0)
+    assert planned_campaign.what_is_left(budget_s, 100.0) == left_s

@@ -27,7 +27,7 @@ from ..campaign import Planned, plan
 from ..cards.session_anchors import check_session
 from ..dataset import Sample, load_samples
 from ..local_setting import LocalSetting
-from ..planned_campaign import CampaignOutcome, Narrator, measure_planned
+from ..planned_campaign import CampaignOutcome, Narrator, measure_planned, what_is_left
 from ..space import Space
 from .lut_survey import NEWEST, Candidate, Knowledge, LutSurvey
 
@@ -153,6 +153,7 @@ class StoreCampaign:
         return jobs["pending"] + jobs["leased"]
 
     def measure(self, wanted: Sequence[Planned], budget_s: float | None, limit: int | None) -> CampaignOutcome:
+        begin = time.monotonic()
         if not self._is_checked:
             check_session(self.store, self.setting, self.narrator)
             self._is_checked = True
@@ -164,7 +165,7 @@ class StoreCampaign:
             list(wanted),
             self.narrator,
             "measuring cells",
-            budget_s=budget_s,
+            budget_s=what_is_left(budget_s, begin),
             limit=limit,
             settings=Settings(seed=self.seed),
         )

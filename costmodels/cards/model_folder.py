@@ -9,7 +9,6 @@ from pathlib import Path
 from ...profiler.errors import ArtefactError, UsageError
 from ...profiler.records import Json
 from ..metrics import memory_format
-from ..metrics.memory_format import is_of_memory
 from ..predictor_file import read_provenance
 from ..space_models import space_model_file
 from .card_file import read_card
@@ -48,7 +47,7 @@ def open_folder(folder: Path) -> ModelFolder:
     Raises:
         ArtefactError: it holds no model, or a file of it is refused.
     """
-    if is_of_memory(folder):
+    if memory_format.is_of_memory(folder):
         return ModelFolder(folder, "memory-predictor", memory_format.read_provenance(folder), read_card(folder))
     if (folder / PREDICTOR).exists():
         return ModelFolder(folder, "predictor", read_provenance(folder), read_card(folder))

@@ -1,0 +1,50 @@
+"""Kinds and classes of kernels: what shares a roofline, under which name, and what leans on whom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecost.costmodels.kernel_work import class_of, has_older_kinds, kind_of, older_kind_of, work_of
+from edgecost.profiler.kernels.graph import Kernel
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def kernel(
+    op: str, inputs: Shapes, weights: Shapes, outputs: Shapes, dtype: str = "float32", **attributes: str
+) -> Kernel:
+    return Kernel(op, inputs, weights, outputs, tuple(sorted(attributes.items())), dtype)
+
+
+def test_a_function_fused_into_a_convolution_makes_no_kind_and_older_predictors_keep_theirs() -> None:
+    fused = kernel("microsoft.FusedConv", ((1, 3, 8, 8),), ((6, 3, 3, 3),), ((1, 6, 8, 8),), activation="Relu")
+    plain = kernel("Conv", ((1, 3, 8, 8),), ((6, 3, 3, 3),), ((1, 6, 8, 8),))
+    assert kind_of(fused) == kind_of(plain) == "Conv.spatial"
+    assert older_kind_of(fused) == "microsoft.FusedConv.spatial"
+    assert has_older_kinds([older_kind_of(fused)])
+    assert not has_older_kinds([kind_of(fused), "microsoft.FusedMatMul"])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float64"])
+def test_what_is_only_moved_is_of_one_kind_whatever_it_means(dtype: str) -> None:
+    moved = kernel("Concat", ((1, 8), (1, 8)), (), ((1, 16),), dtype)
+    assert kind_of(moved) == "Concat"
+    assert work_of(moved).output_megabytes * 1e6 == 16 * np.dtype(dtype).itemsize
+    assert kind_of(kernel("Add", ((1, 8), (1, 8)), (), ((1, 8),), dtype)) == f"Add.{dtype}"
+
+
+@pytest.mark.parametrize(
+    ("op", "weights", "told"),
+    [
+        ("nchwc.Conv", ((8, 1, 3, 3),), "depthwise"),
+        ("Relu", (), "elementwise"),
+        ("Transpose", (), "movement"),
+        ("MaxPool", (), "windows"),
+        ("ReduceSum", (), "reductions"),
+        ("Gemm", ((8, 8),), "contractions"),
+        ("Mystery", (), "other"),
+    ],
+)
+def test_a_kernel_is_of_a_class(op: str, weights: Shapes, told: str) -> None:
+    assert class_of(kernel(op, ((1, 8, 8, 8),), weights, ((1, 8, 8, 8),), group="8")) == told
