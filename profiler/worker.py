@@ -44,10 +44,16 @@ class RunnerDied(Exception):
 
 @dataclass(frozen=True)
 class Spawned:
-    """A process that was started and not yet spoken to; ``talk`` is the file of what it says on standard error."""
+    """A process that was started and not yet spoken to.
+
+    Attributes:
+        talk: the file of what it says on standard error.
+        scratch: its own folder for temporary files; whoever is killed cleans nothing up.
+    """
 
     process: subprocess.Popen[bytes]
     talk: IO[bytes]
+    scratch: tempfile.TemporaryDirectory[str]
 
     @classmethod
     def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> Spawned:
@@ -57,6 +63,7 @@ class Spawned:
             RunnerError: the interpreter cannot be started.
         """
         talk: IO[bytes] = tempfile.TemporaryFile(prefix="edgecost-worker-")  # noqa: SIM115  # outlives this function
+        scratch = tempfile.TemporaryDirectory(prefix="edgecost-worker-", ignore_cleanup_errors=True)
         try:
             # A new session keeps Ctrl-C for the asking side, which still wants to store what was measured.
             process = subprocess.Popen(
@@ -65,24 +72,26 @@ class Spawned:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=talk,
-                env={**os.environ, **_ONE_THREAD, **environment},
+                env={**os.environ, **_ONE_THREAD, "TMPDIR": scratch.name, **environment},
                 start_new_session=True,
             )
         except OSError as error:
             talk.close()
+            scratch.cleanup()
             raise RunnerError(f"cannot start the interpreter {command[0]}: {error.strerror}") from error
-        return cls(process, talk)
+        return cls(process, talk, scratch)
 
     @property
     def has_ended(self) -> bool:
         return self.process.poll() is not None
 
     def end(self) -> None:
-        """Kill the process, and what it started, and free its pipes."""
+        """Kill the process, and what it started, free its pipes and delete its temporary files."""
         self.kill()
         for stream in (self.process.stdin, self.process.stdout, self.talk):
             if stream is not None:
                 stream.close()
+        self.scratch.cleanup()
 
     def kill(self) -> int:
         """Kill the process and its children; its exit code."""

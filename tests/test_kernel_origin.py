@@ -301,6 +301,21 @@ def test_transpositions_that_the_runtime_moves_away_are_not_lost(profile: Runtim
     ]
 
 
+def test_a_convolution_that_writes_past_two_transpositions_which_cancel_keeps_its_node(profile: RuntimeProfile) -> None:
+    graph = GraphBuilder("cancelling")
+    shape = (1, 16, 12, 12)
+    first = graph.conv(graph.input((1, 8, 12, 12)), 16, kernel=3)
+    turned = graph.node("Transpose", [first], shape, perm=[0, 1, 3, 2])
+    back = graph.node("Transpose", [turned], shape, perm=[0, 1, 3, 2])
+    last = graph.conv(turned, 8, kernel=3)
+    workload = workload_from_model("cancelling", "block", graph.model(back, last), tuple(graph.weights))
+    kernels = kernel_graph(workload, profile)
+    assert_law(workload, kernels)
+    found = nodes_by_op(kernels)
+    assert [nodes for op, nodes in found if op == "Conv"] == [(0, 2), (3,)]
+    assert [nodes for op, nodes in found if op == "Transpose"] == [(1,)]
+
+
 def test_without_optimisation_every_node_is_its_own_kernel(profile: RuntimeProfile) -> None:
     plain = replace(profile, graph_level="ORT_DISABLE_ALL")
     workload = load_space("ofa-mobilenetv3").build(load_space("ofa-mobilenetv3").sample(1, 0)[0])

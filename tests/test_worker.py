@@ -56,6 +56,19 @@ def gone(pid: int, within_s: float = 20.0) -> bool:
     return False
 
 
+def test_temporary_files_of_a_process_that_is_killed_go_with_it() -> None:
+    program = (
+        "import json, os, tempfile, time; folder = tempfile.mkdtemp();"
+        "open(os.path.join(folder, 'model'), 'w').close();"
+        "print(json.dumps({'event': 'ready', 'folder': folder}), flush=True); time.sleep(600)"
+    )
+    with working(program) as worker:
+        folder = Path(str(worker.receive(20)["folder"]))
+        assert (folder / "model").exists()
+    assert not folder.exists()
+    assert not folder.parent.exists()
+
+
 def test_a_request_larger_than_the_pipe_arrives_whole() -> None:
     with working(ECHO) as worker:
         worker.receive(20)

@@ -157,21 +157,35 @@ class _Search:
         self.serves: dict[int, int] = {}
         self.standing: dict[str, str] = {}
         self.named = [frozenset(marks(node.name)) for node in executed]
+        self.spoken_for = frozenset[int]().union(*self.named)
 
     def seed(self) -> None:
         """Nodes whose name or value is still there."""
         self._find_movers()
-        spoken_for = frozenset().union(*self.named)
         for k, node in enumerate(self.executed):
             found = set(self.named[k])
             if k not in self.serves:
                 for name in [*node.output, node.name]:
                     position = self._maker(name, self.named[k])
                     # The optimiser swaps nodes, and their outputs' names with them; then the node's own name decides.
-                    if position is not None and not (self.named[k] and position in spoken_for):
+                    if position is not None and not (self.named[k] and position in self.spoken_for):
                         found.add(position)
+            if node.op_type not in _MOVERS and not self.named[k]:
+                found |= {behind for position in found for behind in self._behind_movers(position)}
             for position in found:
                 self.owners[position].add(k)
+
+    def _behind_movers(self, position: int) -> Iterator[int]:
+        """What fills the value of a node that only moves data: movers that cancel each other, and what they move.
+
+        The runtime removes the movers, and lets the kernel before them write the last value.
+        """
+        node = self.source.nodes[position]
+        while node.op_type in _MOVERS and (moved := self.source.maker(node.input[0])) is not None:
+            # One that has a kernel of its own was not removed; it only stands on the way.
+            if moved not in self.spoken_for:
+                yield moved
+            node = self.source.nodes[moved]
 
     def _find_movers(self) -> None:
         """Inserted copies and conversions; the value behind one that restores a value of the graph stands for it."""
