@@ -118,7 +118,7 @@ def of_other_families(audit: AdditivityAudit, families: Mapping[str, str]) -> di
     numbers = {name: place for place, name in enumerate(sorted(set(families.values())))}
     composed = held_out(
         np.array([one.sum_ms for one in known]),
-        np.array([one.moved_bytes for one in known], np.float64),
+        np.array([one.own_bytes for one in known], np.float64),
         np.array([one.latency_ms for one in known]),
         [numbers[families[one.model]] for one in known],
         np.array([one.kernels for one in known], np.float64),

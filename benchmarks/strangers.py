@@ -1,9 +1,10 @@
 """Networks that nobody has measured: a predictor that knows only random kernels, judged on five unlike families.
 
-Kernels of random blocks are measured and trained on; reference networks fit what a network takes beyond its kernels;
-then random networks of five families and the .onnx files of ``--package`` and ``--folder``, none of which took any
-part, are measured and compared. Beside it stand what two measurements differ by, a line through FLOPs, the plain sum of
-kernels, a plain table of kernels, and random forests per kind of kernel, as nn-Meter has them.
+Kernels of random blocks are measured and trained on, as ``edgecost campaign kernels`` does it; reference networks and
+random ones fit what a network takes beyond its kernels. Random networks of five families and the .onnx files of
+``--package`` and ``--folder``, none of which took any part, are measured before and after, and compared. Beside it
+stand what two measurements differ by, a line through FLOPs, the plain sum of kernels, a plain table of kernels, and
+random forests per kind of kernel, as nn-Meter has them.
 
 Run it:  python benchmarks/strangers.py --kernels 1400 --networks 16 --db strangers.sqlite
 
@@ -30,23 +31,18 @@ from random_networks import random_networks
 
 from edgecost import Store
 from edgecost.costmodels.campaign import Planned
-from edgecost.costmodels.composition import bytes_moved, fit_composition
+from edgecost.costmodels.composition import fit_composition, network_bytes
 from edgecost.costmodels.conformal import cross_coverage
 from edgecost.costmodels.dataset import NETWORK_PURPOSES, Sample, load_samples, sample_kernels
-from edgecost.costmodels.kernel_campaign import measure_random_kernels
+from edgecost.costmodels.kernel_campaign import NETWORKS, measure_random_kernels, plan_networks
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.planned_campaign import measure_planned
 from edgecost.costmodels.predictor import Graph, LatencyPredictor
 from edgecost.costmodels.validation import Accuracy, accuracy
-from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS, reference_network
 from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.protocol import PRESETS, Settings
 from edgecost.profiler.workload import Workload
 
-#: Processes that each network is measured in.
-SESSIONS = 2
-#: They fit the correction; BERT-base alone would take as long as all others.
-REFERENCES = tuple(name for name in REFERENCE_NETWORKS if name != "bert_base")
 FILES = "files"
 ALPHAS = (0.2, 0.1, 0.05)
 OURS = "edgecost"
@@ -77,15 +73,11 @@ class Learnt:
 
 
 def measure_networks(
-    networks: Sequence[Workload], store: Store, setting: LocalSetting, settings: Settings, name: str
+    networks: Sequence[Workload], store: Store, setting: LocalSetting, settings: Settings, session: int
 ) -> None:
-    """In so many sessions as the store has not got."""
-    wanted = [
-        Planned(network, "network", network.name, priority=-1 - session, round=session)
-        for session in range(SESSIONS)
-        for network in networks
-    ]
-    measure_planned(store, setting, name, name, wanted, Silent(), "measuring networks", settings=settings)
+    """Once more, where the store has not got that many sessions of them."""
+    wanted = [Planned(network, "network", network.name, round=session) for network in networks]
+    measure_planned(store, setting, "strangers", "strangers", wanted, Silent(), "measuring", settings=settings)
 
 
 def samples_of(stores: Sequence[Store], setting: LocalSetting, *, networks: bool) -> list[Sample]:
@@ -127,9 +119,7 @@ def estimates(
     predictor: LatencyPredictor, known: Learnt, asked: Sequence[Graph], cache: int | None, seed: int
 ) -> dict[str, Floats]:
     """What each method says of the strangers, in ms, having seen only the reference networks whole."""
-    moved_known, moved = (
-        np.array([bytes_moved(graph, cache) for graph in graphs]) for graphs in (known.networks, asked)
-    )
+    own_known, own = (np.array([network_bytes(graph, cache) for graph in graphs]) for graphs in (known.networks, asked))
     found = {
         OURS: _totals(predictor, asked, network=True),
         "edgecost, plain sum": _totals(predictor, asked, network=False),
@@ -139,8 +129,8 @@ def estimates(
         "plain table": plain_table(known.blocks, known.blocks_ms),
     }
     for name, model in others.items():
-        corrected = fit_composition(model.sums_ms(known.networks), moved_known, known.networks_ms)
-        found[f"{name}, corrected like edgecost"] = corrected.compose(model.sums_ms(asked), moved)
+        corrected = fit_composition(model.sums_ms(known.networks), own_known, known.networks_ms)
+        found[f"{name}, corrected like edgecost"] = corrected.compose(model.sums_ms(asked), own)
         found[f"{name}, plain sum"] = model.sums_ms(asked)
     found["line through FLOPs"] = flops_line(gigaflops(known.networks), known.networks_ms, gigaflops(asked))
     return found
@@ -210,7 +200,7 @@ def _table(value: Accuracy | None) -> dict[str, object] | None:
 def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, object]:
     """The whole comparison."""
     seed, cache, settings = arguments.seed, setting.core_cache_bytes, PRESETS[arguments.preset]
-    references = [reference_network(name).workload() for name in REFERENCES]
+    references = plan_networks(arguments.references, seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecost-")))
         stores = [stack.enter_context(Store(path)) for path in arguments.db or [folder / "fresh.sqlite"]]
@@ -220,11 +210,13 @@ def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, objec
             drawn[FILES] = files
         begin = time.monotonic()
         if not arguments.offline:
-            measure_random_kernels(stores[0], setting, Silent(), count=arguments.kernels, seed=seed)
-            # All together, in random order: else a machine that drifts would look like families that differ.
-            everyone = [*references, *(one for made in drawn.values() for one in made)]
+            # In random order: else a machine that drifts would look like families that differ.
+            everyone = [one for made in drawn.values() for one in made]
             random.Random(seed).shuffle(everyone)
-            measure_networks(everyone, stores[0], setting, settings, "networks")
+            measure_networks(everyone, stores[0], setting, settings, 0)
+            plan = {"count": arguments.kernels, "networks": arguments.references, "seed": seed}
+            measure_random_kernels(stores[0], setting, Silent(), **plan)
+            measure_networks(everyone, stores[0], setting, settings, 1)
         measuring_s = time.monotonic() - begin
         known, of = learnt(stores, setting, references), strangers(stores, setting, drawn)
     begin = time.monotonic()
@@ -269,6 +261,9 @@ def sentence(result: Mapping[str, object]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those that ``accuracy.py`` has as well."""
     parser.add_argument("--kernels", type=int, default=1400, help="kernels to learn from [default: 1400]")
+    parser.add_argument(
+        "--references", type=int, default=NETWORKS, help=f"whole networks to learn from [default: {NETWORKS}]"
+    )
     parser.add_argument("--networks", type=int, default=16, help="networks of each family [default: 16]")
     parser.add_argument("--factor", type=int, default=8, help="of these, networks that fit a factor [default: 8]")
     parser.add_argument("--package", action="append", default=[], help="and this installed package's files; repeatable")

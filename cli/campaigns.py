@@ -188,15 +188,31 @@ def _adaptive_exit_code(found: AdaptiveOutcome) -> int:
 
 @campaign.command(epilog="Example:  edgecost campaign kernels --count 1400 && edgecost train")
 @click.option("--count", type=click.IntRange(min=20), default=1400, show_default=True, help="Distinct kernels.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other kernels.")
+@click.option(
+    "--networks",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="Whole networks, well-known and random ones, measured before and after: what they take beyond their kernels.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other kernels and networks.")
 @runtime_options
 @db_option
 @json_option
-def kernels(count: int, seed: int, runtime_name: str, threads: int | None, db_url: str | None, as_json: bool) -> None:
-    """Measure kernels of random blocks, so that `train` learns to price any network.
+def kernels(
+    count: int,
+    networks: int,
+    seed: int,
+    runtime_name: str,
+    threads: int | None,
+    db_url: str | None,
+    as_json: bool,
+) -> None:
+    """Measure kernels of random blocks, and some networks, so that `train` learns to price any network.
 
     Convolutions, products, attention and what stands between them, each cut out of a graph that the runtime has
-    optimised. What is already measured is not measured again; after Ctrl-C the same command goes on.
+    optimised. Networks are measured in two sessions, around the kernels; fewer than nine give no 90 % interval. What is
+    already measured is not measured again; after Ctrl-C the same command goes on.
     """
     from ..costmodels.kernel_campaign import measure_random_kernels
     from ..costmodels.local_setting import LocalSetting
@@ -205,12 +221,12 @@ def kernels(count: int, seed: int, runtime_name: str, threads: int | None, db_ur
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        found = measure_random_kernels(store, setting, talk, count=count, seed=seed)
+        found = measure_random_kernels(store, setting, talk, count=count, networks=networks, seed=seed)
         database = store.url
     if as_json:
         device = {"device": setting.device.name, "profile": setting.profile.label, "database": database}
-        anchors = None if found.check is None else found.check.document()
-        print_json({**device, "seed": seed, "chosen": found.chosen, "measured": found.measured, "anchors": anchors})
+        print_json({**device, "seed": seed, **found.document()})
         return
-    click.echo(f"{found.measured} of {found.chosen} kernels have a latency on {setting.device.description}.")
+    whole = f", and {found.networks_measured} of {found.networks_chosen} networks" if found.networks_chosen else ""
+    click.echo(f"{found.measured} of {found.chosen} kernels{whole} have a latency on {setting.device.description}.")
     click.echo(f"Next: edgecost train{same_runtime(runtime_name, threads)}")

@@ -10,6 +10,7 @@ import click
 from .output import Talk, few, percent, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..costmodels.cards.model_card import ModelCard
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.onboarding.kernel_transfer import KernelPlan, KernelSource, Transferred
     from ..profiler.records import Json, RuntimeProfile
@@ -37,6 +38,7 @@ def onboard_kernels(
     from ..costmodels.kernel_times import measure_kernels
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.onboarding.kernel_transfer import PURPOSES, kernel_sources, plan_transfer, transfer
+    from ..costmodels.onboarding.transfer_card import transfer_card
     from ..db import Store
     from ..profiler.protocol import Settings
 
@@ -57,8 +59,9 @@ def onboard_kernels(
         networks = load_samples(store, identity, profile, purposes=NETWORK_PURPOSES)
         talk.stage("translating and training")
         made = transfer(sources, measured, networks, profile, core_cache_bytes=setting.core_cache_bytes, seed=seed)
+        card = transfer_card(made, store, setting.device, profile, seed=seed)
     where = folder or _default_folder(setting)
-    _save(made, setting, where)
+    _save(made, card, setting, where)
     if as_json:
         print_json(
             {"device": setting.device.name, "profile": profile.label, **made.document(), "predictor": str(where)}
@@ -76,21 +79,20 @@ def _default_folder(setting: LocalSetting) -> Path:
     return trained.with_name(f"{trained.name}-onboarded")
 
 
-def _save(made: Transferred, setting: LocalSetting, folder: Path) -> None:
-    from datetime import datetime, timezone
-
-    from ..costmodels.cards.card_file import plain_json
-    from ..costmodels.predictor_file import save_predictor
+def _save(made: Transferred, card: ModelCard, setting: LocalSetting, folder: Path) -> None:
+    from ..costmodels.cards.card_file import plain_json, write_card
+    from ..costmodels.predictor_file import FILES, save_predictor
     from ..costmodels.quickstart import training_provenance
 
     origin: dict[str, Json] = {
         **training_provenance(setting),
         "metric": "latency",
-        "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "trained_at": card.made_at,
         "environment": plain_json(dict(setting.stage.environment.document)),
         "transfer": made.document(),
     }
     save_predictor(made.predictor, folder, origin)
+    write_card(card, folder, FILES)
 
 
 def _show_plan(plan: KernelPlan, sources: list[KernelSource], as_json: bool) -> None:

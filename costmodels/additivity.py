@@ -24,7 +24,7 @@ from ..profiler.precision.convert import convert
 from ..profiler.protocol import Settings
 from ..profiler.workload import Workload
 from .campaign import Planned
-from .composition import MOVED, Composition, bytes_moved, fit_composition, held_out, weight_bytes
+from .composition import Composition, fit_composition, held_out, network_bytes, weight_bytes
 from .control_flow import ControlFlow
 from .kernel_shares import KernelShare, kernel_shares
 from .kernel_times import kernel_latencies, measure_kernels, network_latencies
@@ -44,7 +44,7 @@ class NetworkAudit:
         name: of the network and of the way: ``net [If_3=then]``.
         model: of the network as it was given.
         probability: that the way is taken; 1 where there is one only.
-        moved_bytes: by kind, as in ``composition.MOVED``.
+        own_bytes: what the correction looks at (``composition.own_bytes``), of all its kernels.
         kernels: how many it executes; ``missing`` of them have no measurement of their own.
         latency_ms: end to end, less the overhead of one call.
         sum_ms: of its kernels, each less the overhead of a call; a lower bound where some are missing.
@@ -57,7 +57,7 @@ class NetworkAudit:
     kernels: int
     missing: int
     weight_bytes: int
-    moved_bytes: tuple[float, ...]
+    own_bytes: tuple[float, ...]
     latency_ms: float
     sum_ms: float
     composed_ms: float | None
@@ -320,16 +320,16 @@ def _compare(
     sums, measured = (
         np.array([float(getattr(rows[place], name)) for place in complete]) for name in ("sum_ms", "latency_ms")
     )
-    moved = np.array([rows[place].moved_bytes for place in complete], np.float64).reshape(len(complete), len(MOVED))
+    own = np.array([rows[place].own_bytes for place in complete], np.float64).reshape(len(complete), 3)
     counts = np.array([rows[place].kernels for place in complete], np.float64)
-    composed = held_out(sums, moved, measured, [ways[place].network for place in complete], counts)
+    composed = held_out(sums, own, measured, [ways[place].network for place in complete], counts)
     if composed is not None:
         for place, value in zip(complete, composed, strict=True):
             rows[place] = replace(rows[place], composed_ms=float(value))
     return AdditivityAudit(
         networks=tuple(rows.values()),
         distinct_kernels=len(times),
-        composition=Composition() if composed is None else fit_composition(sums, moved, measured, counts),
+        composition=Composition() if composed is None else fit_composition(sums, own, measured, counts),
         plain=accuracy(sums, measured),
         composed=None if composed is None else accuracy(composed, measured),
         expected=_expected(ways, rows),
@@ -352,7 +352,7 @@ def _row(
         kernels=len(made),
         missing=len(made) - len(known),
         weight_bytes=weight_bytes(parts),
-        moved_bytes=tuple(bytes_moved(parts, core_cache_bytes).tolist()),
+        own_bytes=tuple(network_bytes(parts, core_cache_bytes).tolist()),
         latency_ms=latency_ms,
         sum_ms=sum(known),
         composed_ms=None,

@@ -1,11 +1,11 @@
 """From kernels to the network: what the sum of kernels measured alone misses, and what it takes to make up for it.
 
-A kernel that runs again and again finds its operands in the cache of its core. In a network all other kernels' weights
-have passed in between, so that its own come from further away, unless those of the whole network fit that cache; as far
-as they do not fit it, they came from there when it ran alone, too. Its
-activations were just written by the kernel before, and come from further away where they are too many for the cache:
+A kernel that runs again and again finds its weights where they are nearest. In a network all other kernels' weights
+have passed in between, so that its own come from further away, unless those of the whole network fit the caches: the
+part of them that the machine's other users leave, which is fitted. Its activations were just written by the kernel
+before, and come from further away where they are too many for the core's own cache:
 
-    latency = scale × Σ kernels + a × weights beyond the cache + b × activations beyond the cache (+ c × kernels)
+    latency = scale × Σ kernels + a × weights beyond the caches + b × activations beyond the core's (+ c × kernels)
 
 The last term is asked for where many networks are compared: each kernel begins with code and data that the one before
 it has pushed aside, 0.1 to 0.2 µs of it, which is a tenth of a network of 30 kernels and 50 µs.
@@ -38,15 +38,22 @@ ALL_TERMS_MIN = 12
 MOVED = ("weights", "activations")
 #: A core's own cache where the machine does not tell: that of the server cores the correction was found on.
 CORE_CACHE_BYTES = 1 << 20
-#: Weights count from this many caches on: a cache that is read through in turn loses its hits gradually. On 60 networks
-#: of five families 1 to 4 differ by 0.3 points of error.
-_WEIGHT_CACHES = 2.0
+#: Sizes that are tried for what the caches hold of a network's weights, in megabytes. On a virtual machine with a
+#: megabyte of its own and 32 shared ones it came out as 8 in one hour and 12 in another.
+_CAPACITIES_MB = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
+#: Errors beyond this count alike when a capacity is chosen.
+_FAR_ERROR = 0.15
+#: Where there was no such choice (predictors up to schema 3), the caches held this many times the core's.
+OLDER_CACHES = 2.0
 #: A kernel's activations count from this share of the cache on: they have to share it with its weights.
 _ACTIVATION_CACHES = 0.5
 _MEGABYTE = 1e6
+#: Columns of ``own_bytes``.
+_WEIGHTS, _FIRST_WEIGHTS, _ACTIVATIONS = range(3)
 #: Relative errors up to this are the business of any fit; a network beyond it may have been disturbed.
 _USUAL_ERROR = 0.05
 _REWEIGHTINGS = 10
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Composition:
         ms_per_megabyte: milliseconds per 10⁶ bytes beyond the cache, of each kind in ``MOVED``.
         networks: from how many it was fitted; 0 for the plain sum.
         ms_per_kernel: milliseconds of each kernel beyond what it takes alone; None where that was not fitted.
+        cached_bytes: of a network's weights, what the caches hold.
+        is_capped: of each kernel no more weights count than the core's cache holds (predictors up to schema 3).
     """
 
     scale: float = 1.0
@@ -65,20 +74,39 @@ class Composition:
     networks: int = 0
     ms_per_kernel: float | None = None
 
-    def compose(self, sums_ms: Floats, moved_bytes: Floats, kernels: Floats | None = None) -> Floats:
+    cached_bytes: float = 0.0
+    is_capped: bool = False
+
+    def compose(
+        self,
+        sums_ms: Floats,
+        own: Floats,
+        kernels: Floats | None = None,
+        weights_bytes: npt.ArrayLike | None = None,
+    ) -> Floats:
         """Latency in ms, shape (networks,).
 
         Args:
             sums_ms: of kernels, shape (networks,).
-            moved_bytes: by kind, shape (networks, 2), from ``bytes_moved``.
+            own: what each network brings, shape (networks, 3), from ``network_bytes``.
             kernels: how many each has, shape (networks,); None leaves their term out.
+            weights_bytes: of the whole network, where a row is a part of one; broadcast to shape (networks,).
         """
-        composed: Floats = self.scale * sums_ms + moved_bytes @ np.array(self.ms_per_megabyte) / _MEGABYTE
+        moved = self.moved_bytes(own, weights_bytes)
+        composed: Floats = self.scale * sums_ms + moved @ np.array(self.ms_per_megabyte) / _MEGABYTE
         return composed if kernels is None or self.ms_per_kernel is None else composed + self.ms_per_kernel * kernels
 
+    def moved_bytes(self, own: Floats, weights_bytes: npt.ArrayLike | None = None) -> Floats:
+        """Bytes of each kind in ``MOVED`` that come from beyond the caches, shape (networks, 2); see ``compose``."""
+        weights = own[:, _WEIGHTS] if weights_bytes is None else np.asarray(weights_bytes, np.float64)
+        share = np.maximum(0.0, weights - self.cached_bytes) / np.maximum(1.0, weights)
+        counted = own[:, _FIRST_WEIGHTS if self.is_capped else _WEIGHTS]
+        return np.stack([counted * share, own[:, _ACTIVATIONS]], axis=1)
+
     def terms(self) -> str:
-        """For people: ``1.027 × Σ kernels + weights at 33 GB/s``, of what does not fit the cache."""
-        told = [f"{name} beyond the cache at {speed:.0f} GB/s" for name, speed in self.bandwidths_gb_s.items() if speed]
+        """For people: ``1.027 × Σ kernels + weights beyond 8 MB at 33 GB/s``."""
+        held = {"weights": f"beyond {self.cached_bytes / _MEGABYTE:g} MB", "activations": "beyond the core's cache"}
+        told = [f"{name} {held[name]} at {speed:.0f} GB/s" for name, speed in self.bandwidths_gb_s.items() if speed]
         told += [f"{self.ms_per_kernel * 1e3:.2f} µs for each kernel"] if self.ms_per_kernel else []
         return " + ".join([f"{self.scale:.3f} × Σ kernels", *told])
 
@@ -95,16 +123,15 @@ def composition_document(composition: Composition | None) -> dict[str, Json] | N
     return {**asdict(composition), "bandwidths_gb_s": dict(composition.bandwidths_gb_s)}
 
 
-def fit_composition(
-    sums_ms: Floats, moved_bytes: Floats, measured_ms: Floats, kernels: Floats | None = None
-) -> Composition:
+def fit_composition(sums_ms: Floats, own: Floats, measured_ms: Floats, kernels: Floats | None = None) -> Composition:
     """Least squares of the relative error, with all terms at or above 0 (Lawson & Hanson, 1974, ch. 23).
 
     One network that was disturbed hardly moves it: with few the scale is a median, else large errors count for less.
+    What the caches hold is the size with which the networks are composed best.
 
     Args:
         sums_ms, measured_ms: per network, shape (networks,).
-        moved_bytes: shape (networks, 2).
+        own: what each network brings, shape (networks, 3), from ``network_bytes``.
         kernels: how many each has, shape (networks,); None fits no term for them.
 
     Raises:
@@ -115,14 +142,29 @@ def fit_composition(
         raise UsageError(f"a correction is fitted on at least {FIT_MIN} networks; there are {count}")
     if count < WEIGHTS_MIN:
         return Composition(float(np.median(measured_ms / sums_ms)), networks=count)
-    used = 1 if count < ALL_TERMS_MIN else 2
-    terms = np.concatenate([sums_ms[:, None], moved_bytes[:, :used] / _MEGABYTE], axis=1)
-    if kernels is None or count < ALL_TERMS_MIN:
-        scale, weights, activations = [*robust_costs(terms / measured_ms[:, None]).tolist(), 0.0][:3]
-        return Composition(scale, (weights, activations), count)
-    terms = np.column_stack([terms, kernels])
-    scale, weights, activations, each = robust_costs(terms / measured_ms[:, None]).tolist()
-    return Composition(scale, (weights, activations), count, each)
+    counted = kernels if count >= ALL_TERMS_MIN else None
+    best, least = Composition(), math.inf
+    for capacity in _CAPACITIES_MB:
+        found = _fit_with(capacity * _MEGABYTE, sums_ms, own, measured_ms, counted)
+        errors = np.abs(found.compose(sums_ms, own, counted) / measured_ms - 1)
+        error = float(np.minimum(errors, _FAR_ERROR).mean())
+        # A size that changes nothing is not chosen for a rounding error.
+        if error < least - _ROUNDING:
+            best, least = found, error
+    return best
+
+
+def _fit_with(
+    cached_bytes: float, sums_ms: Floats, own: Floats, measured_ms: Floats, kernels: Floats | None
+) -> Composition:
+    count = len(measured_ms)
+    moved = Composition(cached_bytes=cached_bytes).moved_bytes(own) / _MEGABYTE
+    used = 1 if count < ALL_TERMS_MIN else len(MOVED)
+    terms = np.column_stack([sums_ms, moved[:, :used], *([] if kernels is None else [kernels])])
+    costs = robust_costs(terms / measured_ms[:, None]).tolist()
+    each = None if kernels is None else costs.pop()
+    scale, weights, activations = [*costs, 0.0][:3]
+    return Composition(scale, (weights, activations), count, each, cached_bytes)
 
 
 def robust_costs(terms: Floats) -> Floats:
@@ -141,7 +183,7 @@ def robust_costs(terms: Floats) -> Floats:
 
 def held_out(
     sums_ms: Floats,
-    moved_bytes: Floats,
+    own: Floats,
     measured_ms: Floats,
     kin: Sequence[int] | None = None,
     kernels: Floats | None = None,
@@ -155,15 +197,15 @@ def held_out(
     """
     count = len(measured_ms)
     families = np.arange(count) if kin is None else np.asarray(kin, np.int64)
-    if count <= FIT_MIN or any(np.count_nonzero(families != one) < FIT_MIN for one in families):
+    if count <= FIT_MIN or any(np.count_nonzero(families != family) < FIT_MIN for family in families):
         return None
     found = np.empty(count)
     for place in range(count):
         others = families != families[place]
         counts = None if kernels is None else kernels[others]
-        fitted = fit_composition(sums_ms[others], moved_bytes[others], measured_ms[others], counts)
-        own = slice(place, place + 1)
-        found[place] = fitted.compose(sums_ms[own], moved_bytes[own], None if kernels is None else kernels[own])[0]
+        fitted = fit_composition(sums_ms[others], own[others], measured_ms[others], counts)
+        one = slice(place, place + 1)
+        found[place] = fitted.compose(sums_ms[one], own[one], None if kernels is None else kernels[one])[0]
     return found
 
 
@@ -171,20 +213,15 @@ def held_out(
 _LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND", "EmbedLayerNormalization"})
 
 
-def bytes_moved(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
-    """Bytes of each kind in ``MOVED`` that a run through these kernels fetches from beyond a core's cache, shape (2,).
-
-    Arguments and rules as for ``bytes_moved_by_kernel``.
-    """
-    total: Floats = bytes_moved_by_kernel(kernels, core_cache_bytes).sum(axis=0)
+def network_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
+    """What a run through these kernels reads and writes beyond what each finds at hand: ``own_bytes`` of all."""
+    total: Floats = own_bytes(kernels, core_cache_bytes).sum(axis=0)
     return total
 
 
-def bytes_moved_by_kernel(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
-    """The same kernel by kernel, shape (kernels, 2): of the weights each has its share of what the cache does not hold.
-
-    A kernel's weights count up to one cache: what is more was not in it when the kernel ran alone either, and is in its
-    own time.
+def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
+    """What each kernel brings whatever network it is in, shape (kernels, 3): its weights, those up to one cache of the
+    core, and its activations beyond that cache. Of the weights a share counts, the same for all of a network.
 
     A weight that two kernels read counts twice; activations count where they are written and where they are read, as
     far as their shapes are known.
@@ -192,26 +229,11 @@ def bytes_moved_by_kernel(kernels: Sequence[Kernel], core_cache_bytes: int | Non
     Args:
         core_cache_bytes: None for ``CORE_CACHE_BYTES``.
     """
-    own = own_bytes(kernels, core_cache_bytes)
-    moved: Floats = own[:, 1:] * [float(share_beyond(own[:, 0].sum(), core_cache_bytes)), 1.0]
-    return moved
-
-
-def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
-    """What each kernel brings whatever network it is in, shape (kernels, 3): its weights, those up to one cache, and
-    its activations beyond the cache. Of the second a share counts, the same for all of a network (``share_beyond``)."""
     cache = core_cache_bytes or CORE_CACHE_BYTES
     weights = np.array([_bytes_read(kernel) for kernel in kernels], np.float64)
     activations = np.array([_activation_bytes(kernel) for kernel in kernels], np.float64)
     beyond = np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)
     return np.stack([weights, np.minimum(weights, cache), beyond], axis=1)
-
-
-def share_beyond(weights_bytes: npt.ArrayLike, core_cache_bytes: int | None = None) -> Floats:
-    """Share of the weights of a network that its cache does not hold; of each network, where there are several."""
-    weights, cache = np.asarray(weights_bytes, np.float64), core_cache_bytes or CORE_CACHE_BYTES
-    share: Floats = np.maximum(0.0, weights - _WEIGHT_CACHES * cache) / np.maximum(1.0, weights)
-    return share
 
 
 def weight_bytes(kernels: Sequence[Kernel]) -> int:

@@ -1,22 +1,37 @@
-"""Kernels of random blocks, measured here: what a predictor needs to price networks that nobody has measured."""
+"""Kernels of random blocks, measured here: what a predictor needs to price networks that nobody has measured.
+
+Whole networks are measured before and after the kernels. They tell what a network takes beyond them; and since a
+machine moves meanwhile, the kernels stand in the middle.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from ..db import Store
 from ..profiler.errors import UsageError
+from ..profiler.graphs.networks import REFERENCE_NETWORKS
 from ..profiler.protocol import Settings
+from ..profiler.records import Json
+from ..profiler.workload import Workload
+from .campaign import Planned
 from .cards.session_anchors import SessionCheck, check_session
 from .kernel_plan import plan_kernels
-from .kernel_times import kernel_jobs, kernel_latencies, measure_kernels
+from .kernel_times import kernel_jobs, kernel_latencies, measure_kernels, network_latencies
 from .local_setting import LocalSetting
-from .planned_campaign import Narrator, is_anything_open
+from .planned_campaign import Narrator, is_anything_open, measure_planned
+from .random_networks import random_networks
+
+#: Networks that a campaign measures beside its kernels: enough for every term of a composition, and for an interval.
+NETWORKS = 40
+#: BERT-base alone would take as long as all others.
+_LEFT_OUT = frozenset({"bert_base"})
 
 
 @dataclass(frozen=True)
 class KernelCampaign:
-    """A finished campaign: how many kernels were chosen, and how many of them the store has a latency of now.
+    """A finished campaign: how many kernels and networks were chosen, and how many the store has a latency of now.
 
     Attributes:
         check: what the anchors said before it; None where there were none, or nothing was left to measure.
@@ -24,13 +39,25 @@ class KernelCampaign:
 
     chosen: int
     measured: int
+    networks_chosen: int = 0
+    networks_measured: int = 0
     check: SessionCheck | None = None
+
+    def document(self) -> dict[str, Json]:
+        """As JSON."""
+        return {
+            "chosen": self.chosen,
+            "measured": self.measured,
+            "networks_chosen": self.networks_chosen,
+            "networks_measured": self.networks_measured,
+            "anchors": None if self.check is None else self.check.document(),
+        }
 
 
 def measure_random_kernels(
-    store: Store, setting: LocalSetting, narrator: Narrator, *, count: int, seed: int = 0
+    store: Store, setting: LocalSetting, narrator: Narrator, *, count: int, networks: int = 0, seed: int = 0
 ) -> KernelCampaign:
-    """Choose kernels and measure those that the store has not got. The same seed chooses the same ones.
+    """Choose kernels and whole networks, and measure what the store has not got. The same seed chooses the same ones.
 
     A session that has something to measure begins with the store's anchors (``cards.session_anchors``).
 
@@ -43,14 +70,37 @@ def measure_random_kernels(
             remedy="measure blocks instead: edgecost campaign run --space NAME",
         )
     narrator.stage("choosing kernels")
-    cuts = plan_kernels(setting.profile, count, seed)
+    cuts, whole = plan_kernels(setting.profile, count, seed), plan_networks(networks, seed)
     if len(cuts) < count:
         narrator.note(f"{len(cuts)} distinct kernels found; {count} were asked for")
-    name = f"kernels-{seed}-{setting.profile.profile_hash[:8]}"
-    wanted = kernel_jobs(cuts)
-    check = (
-        check_session(store, setting, narrator) if is_anything_open(store, setting, name, "kernels", wanted) else None
-    )
+    suffix = f"{seed}-{setting.profile.profile_hash[:8]}"
+    name, wanted = f"kernels-{suffix}", kernel_jobs(cuts)
+    # Anchors are graphs of an earlier session; a session that measures nothing needs none.
+    is_open = is_anything_open(store, setting, name, "kernels", wanted)
+    check = check_session(store, setting, narrator) if is_open else None
+    _measure_networks(store, setting, narrator, whole, f"networks-{suffix}", session=0)
     measure_kernels(cuts, store, setting, narrator, Settings(seed=seed), name)
-    found = kernel_latencies(store, setting, cuts)
-    return KernelCampaign(len(cuts), len(found), check)
+    _measure_networks(store, setting, narrator, whole, f"networks-{suffix}", session=1)
+    return KernelCampaign(
+        len(cuts),
+        len(kernel_latencies(store, setting, cuts)),
+        len(whole),
+        len(network_latencies(store, setting, whole)),
+        check,
+    )
+
+
+def plan_networks(count: int, seed: int = 0) -> list[Workload]:
+    """The reference networks and random ones beside them, ``count`` in all. The same seed gives the same ones."""
+    names = [name for name in REFERENCE_NETWORKS if name not in _LEFT_OUT][:count]
+    known = [REFERENCE_NETWORKS[name]() for name in names]
+    return [*known, *islice(random_networks(seed), count - len(known))]
+
+
+def _measure_networks(
+    store: Store, setting: LocalSetting, narrator: Narrator, networks: list[Workload], name: str, *, session: int
+) -> None:
+    if networks:
+        wanted = [Planned(network, "network", network.name, -session, session) for network in networks]
+        title = f"measuring whole networks, {'after' if session else 'before'} the kernels"
+        measure_planned(store, setting, name, "networks", wanted, narrator, title)

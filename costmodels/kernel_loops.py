@@ -73,7 +73,7 @@ def loops_of(kernel: Kernel) -> Loops:
     if name in _RECURRENT and len(kernel.weights) > 1 and len(kernel.weights[0]) == len(kernel.weights[1]) == 3:
         return _recurrence(kernel.weights, _first(kernel.inputs))
     if name in ("ReorderInput", "ReorderOutput"):
-        return _reorder(_first(kernel.inputs), target, is_input=name == "ReorderInput")
+        return _reorder(kernel, is_input=name == "ReorderInput")
     spans = max(1, _spans(kernel, name, target))
     whole = max(size(target), size(_first(kernel.inputs)))
     tiles = size(target) / _MILLION if name == "Transpose" and spans == size(target) else 0.0
@@ -240,8 +240,12 @@ def _recurrence(weights: tuple[Shape, ...], source: Shape) -> Loops:
     )
 
 
-def _reorder(source: Shape, target: Shape, *, is_input: bool) -> Loops:
+def _reorder(kernel: Kernel, *, is_input: bool) -> Loops:
     """Into blocks of channels or out of them: vector by vector, where the map is a multiple of a vector's length."""
+    source, target = _first(kernel.inputs), _first(kernel.outputs)
+    if kernel.attribute.get("channels_last", "0") == "1" and len(source) == len(target) > 2:
+        # The side that is not blocked has its channels last.
+        source, target = (_channels_second(source), target) if is_input else (source, _channels_second(target))
     pixels, channels = size(target[2:]), target[1] if len(target) > 1 else 1
     blocks, rest = math.ceil(channels / _BLOCKS[0]), channels % _BLOCKS[0]
     narrow = min(source[1] if len(source) > 1 else 1, channels) % _BLOCKS[0]
@@ -253,6 +257,10 @@ def _reorder(source: Shape, target: Shape, *, is_input: bool) -> Loops:
         split_megabytes=4 * size(target) / _MILLION if pixels % _BLOCKS[0] else 0.0,
         reloaded_megabytes=4 * abs(size(source) - size(target)) / _MILLION,
     )
+
+
+def _channels_second(shape: Shape) -> Shape:
+    return (shape[0], shape[-1], *shape[1:-1])
 
 
 def _spans(kernel: Kernel, name: str, target: Shape) -> int:

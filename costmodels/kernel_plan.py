@@ -1,46 +1,79 @@
-"""Which kernels to measure so that any network can be priced: those of random blocks, so many of each kind.
+"""Which kernels to measure so that any network can be priced: so many of each kind, as unlike as they come.
 
 Kinds whose latency follows many things at once (convolutions, products) get most of the places; what moves or maps
 elements gets few. Convolutions count by their form, since their names differ between processors; a quarter is left to
-all kinds that are not named here.
+all kinds that are not named here. Random blocks bring many times as many kernels as there are places; of each kind
+those are taken that lie far from the ones taken before, since a price between two measured sizes is worth more than one
+beyond them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
 
 from ..profiler.kernels.cut import kernel_workloads
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import RuntimeProfile
 from ..profiler.workload import Workload
+from .features import FEATURES, feature_matrix
 from .kernel_work import kind_of
 from .random_blocks import random_blocks
 
-#: Share of the kernels in per cent, by form of convolution and else by kind. Chosen on the errors of a first round,
-#: whose kinds came as random blocks bring them (depthwise convolutions, reorders and transposes were priced worst), and
-#: on what networks are made of.
+#: Share of the kernels in per cent, by form of convolution and else by kind. Chosen on the errors of earlier rounds
+#: (depthwise convolutions, reorders and transposes were priced worst) and on what networks are made of.
 SHARES_PERCENT = {
-    "depthwise": 16.0,
-    "pointwise": 16.0,
-    "spatial": 11.0,
-    "grouped": 2.5,
-    "vector": 1.5,
+    "depthwise": 15.0,
+    "pointwise": 15.0,
+    "spatial": 12.0,
+    "grouped": 3.0,
+    "vector": 2.0,
+    "shallow": 1.5,
     "Gemm": 6.5,
-    "nchwc.ReorderOutput": 4.0,
-    "nchwc.ReorderInput": 4.0,
+    "nchwc.ReorderOutput": 3.5,
+    "nchwc.ReorderInput": 3.5,
     "Transpose": 3.5,
-    "MatMul": 3.0,
-    "microsoft.FusedMatMul": 3.0,
+    "MatMul": 2.5,
+    "microsoft.FusedMatMul": 2.5,
     **dict.fromkeys(
         ("Softmax", "LayerNormalization", "microsoft.SkipLayerNormalization", "microsoft.Gelu", "Add", "Mul"), 1.0
     ),
+    **dict.fromkeys(("Reshape", "nchwc.MaxPool", "nchwc.AveragePool"), 0.7),
 }
 #: All other kinds together, and each of them, get no more than this.
-_OTHERS_PERCENT, _OTHER_PERCENT = 23.0, 0.45
-#: Blocks that bring nothing new before the plan takes what it has: some kinds do not exist on some runtimes.
-_PATIENCE = 300
+_OTHERS_PERCENT, _OTHER_PERCENT = 22.0, 0.45
+#: Blocks that are drawn for each kernel that is asked for: some dozen candidates for a place among the common kinds.
+_BLOCKS_EACH = 1.5
+#: Blocks that are drawn at the least: of less there is little to choose from.
+_BLOCKS_MIN = 60
+#: What kernels of one kind are unlike in, each in its own deviations.
+_UNLIKE = tuple(
+    FEATURES.index(name)
+    for name in (
+        "log_flops",
+        "log_input_bytes",
+        "log_output_bytes",
+        "log_weight_bytes",
+        "log_inner",
+        "log_depth",
+        "log_window",
+        "kernel_size",
+        "stride",
+        "activation",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that could be measured: alone, as this workload."""
+
+    kernel: Kernel
+    cut: Workload
 
 
 def plan_kernels(profile: RuntimeProfile, count: int, seed: int = 0) -> list[Workload]:
@@ -48,7 +81,8 @@ def plan_kernels(profile: RuntimeProfile, count: int, seed: int = 0) -> list[Wor
 
     The same seed gives the same kernels on the same machine and runtime.
     """
-    return choose_kernels(random_blocks(seed), profile, count)
+    blocks = islice(random_blocks(seed), max(_BLOCKS_MIN, round(_BLOCKS_EACH * count)))
+    return choose_kernels(blocks, profile, count, seed)
 
 
 def share_of(kernel: Kernel) -> str | None:
@@ -58,26 +92,64 @@ def share_of(kernel: Kernel) -> str | None:
     return form if form in SHARES_PERCENT else kind
 
 
-def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: int) -> list[Workload]:
-    """As ``plan_kernels``, from the kernels of given blocks, in their order."""
-    room = {kind: max(1, round(share / 100 * count)) for kind, share in SHARES_PERCENT.items()}
-    others, of_each = round(_OTHERS_PERCENT / 100 * count), max(1, round(_OTHER_PERCENT / 100 * count))
-    taken: Counter[str] = Counter()
-    chosen: dict[str, Workload] = {}
-    barren = 0
+def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: int, seed: int = 0) -> list[Workload]:
+    """As ``plan_kernels``, from the kernels of given blocks: the places that one kind leaves go to the others."""
+    known = _candidates(blocks, profile)
+    room = {kind: max(1, round(SHARES_PERCENT[kind] / 100 * count)) for kind in SHARES_PERCENT if kind in known}
+    others = [kind for kind in known if kind not in room]
+    each = max(1, round(_OTHER_PERCENT / 100 * count))
+    left = round(_OTHERS_PERCENT / 100 * count)
+    for kind in sorted(others, key=lambda kind: -len(known[kind])):
+        room[kind] = min(each, len(known[kind]), left)
+        left -= room[kind]
+    random = np.random.default_rng(seed)
+    ranked = {kind: unlike(known[kind], random) for kind in room}
+    chosen = {kind: min(places, len(known[kind])) for kind, places in room.items()}
+    # What no machine or too few blocks have leaves places, which go to the kinds with most places of their own.
+    while sum(chosen.values()) < count:
+        open_kinds = [kind for kind in chosen if chosen[kind] < len(known[kind])]
+        if not open_kinds:
+            break
+        chosen[min(open_kinds, key=lambda kind: chosen[kind] / max(1, room[kind]))] += 1
+    found = [known[kind][place].cut for kind in room for place in ranked[kind][: chosen[kind]]]
+    # In an order that says nothing, so that a machine that drifts meanwhile does not look like kinds that differ.
+    return [found[place] for place in random.permutation(len(found)).tolist()][:count]
+
+
+def _candidates(blocks: Iterable[Workload], profile: RuntimeProfile) -> dict[str, list[Candidate]]:
+    """Every distinct kernel of the blocks that can be measured alone, by the name of its share."""
+    seen: set[str] = set()
+    found: dict[str, list[Candidate]] = {}
     for block in blocks:
-        before = len(chosen)
         for kernel, cut in kernel_workloads(block, profile):
             kind = share_of(kernel)
-            if cut is None or kind is None or cut.graph_hash in chosen or taken[kind] >= room.get(kind, of_each):
+            if cut is None or kind is None or cut.graph_hash in seen:
                 continue
-            if kind not in room:
-                if others == 0:
-                    continue
-                others -= 1
-            taken[kind] += 1
-            chosen[cut.graph_hash] = cut
-        barren = 0 if len(chosen) > before else barren + 1
-        if len(chosen) >= count or barren >= _PATIENCE:
+            seen.add(cut.graph_hash)
+            found.setdefault(kind, []).append(Candidate(kernel, cut))
+    return found
+
+
+def unlike(candidates: Sequence[Candidate], random: np.random.Generator) -> list[int]:
+    """Places of the candidates, each drawn with the square of its distance from the nearest drawn before.
+
+    So the draw spreads over what there is without dwelling on the outermost (k-means++: Arthur & Vassilvitskii, SODA
+    2007, §2).
+    """
+    columns = feature_matrix([candidate.kernel for candidate in candidates])[:, _UNLIKE]
+    deviation = columns.std(axis=0)
+    columns = columns / np.where(deviation > 0, deviation, 1.0)
+    order = [int(random.integers(len(candidates)))]
+    distance = _squares(columns, order[0])
+    while len(order) < len(candidates):
+        if not distance.any():  # the rest differ in nothing that is looked at
+            order += sorted(set(range(len(candidates))) - set(order))
             break
-    return list(islice(chosen.values(), count))
+        order.append(int(random.choice(len(candidates), p=distance / distance.sum())))
+        distance = np.minimum(distance, _squares(columns, order[-1]))
+    return order
+
+
+def _squares(columns: npt.NDArray[np.float64], place: int) -> npt.NDArray[np.float64]:
+    distance: npt.NDArray[np.float64] = ((columns - columns[place]) ** 2).sum(axis=1)
+    return distance

@@ -7,7 +7,7 @@ stand in ``work_rules/``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..profiler.kernels.graph import Kernel
@@ -42,6 +42,8 @@ _TABLES = {
     "contractions": CONTRACTIONS,
     "reductions": REDUCTIONS,
 }
+#: Input channels up to which a blocked convolution reads the plain layout, channel by channel: an image's three.
+_SHALLOW = 8
 #: Of what is only moved the bytes count, not what they mean.
 _MOVED_ALIKE = frozenset({"int32", "uint32", "int64", "uint64", "float64"})
 #: LabelEncoder and CategoryMapper read or write texts when they have one of these attributes.
@@ -92,14 +94,19 @@ def kind_of(kernel: Kernel) -> str | None:
     return _kind(kernel, _UNFUSED.get(kernel.op, kernel.op))
 
 
-def older_kind_of(kernel: Kernel) -> str | None:
-    """The same as predictors have it in which a convolution with a function fused into it is a kind of its own."""
-    return _kind(kernel, kernel.op)
+def kind_among(kernel: Kernel, kinds: Collection[str]) -> str | None:
+    """The kind by the names that a predictor knows, which may be older than ``kind_of``; None where it has no price.
 
-
-def has_older_kinds(kinds: Iterable[str]) -> bool:
-    """Whether there is a name among these that ``kind_of`` no longer gives."""
-    return any(kind.startswith(tuple(_UNFUSED)) for kind in kinds)
+    It was a kind of its own to have a function fused into a convolution, and none to read an image.
+    """
+    kind = kind_of(kernel)
+    if kind is None or kind in kinds:
+        return kind
+    if any(one.startswith(tuple(_UNFUSED)) for one in kinds):
+        kind = _kind(kernel, kernel.op) or kind
+    form = kind.rpartition(".")[2]
+    older = kind.removesuffix(form) + "spatial"
+    return older if form == "shallow" and older in kinds else kind
 
 
 def class_of(kernel: Kernel) -> str:
@@ -125,7 +132,7 @@ def _kind(kernel: Kernel, op: str) -> str | None:
     if int(float(kernel.attribute.get("group", "1"))) > 1 or "CausalConvWithState" in kernel.op:
         return f"{kind}.depthwise" if window[1] == 1 else f"{kind}.grouped"
     if math.prod(window[2:]) > 1:
-        return f"{kind}.spatial"
+        return f"{kind}.shallow" if window[1] < _SHALLOW and kernel.op.startswith("nchwc.") else f"{kind}.spatial"
     # On a 1×1 map a convolution is a matrix times a vector: bound by its weights, not by its activations.
     return f"{kind}.pointwise" if math.prod(_map(kernel)) > 1 else f"{kind}.vector"
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
-from .composition import own_bytes, share_beyond
+from .composition import own_bytes
 from .conformal import conformal_radius
 from .predictor import Graph, LatencyPredictor
 
@@ -151,6 +151,5 @@ class PopulationPricer:
         if composition is None:
             return sums_ms
         own = own_bytes(population.kernels, cache).reshape(-1, 3)
-        share = share_beyond(population.sums(own[:, 0]), cache)
-        weights, activations = (population.sums(np.where(is_priced, column, 0.0)) for column in own.T[1:])
-        return composition.compose(sums_ms, np.stack([weights * share, activations], axis=1))
+        priced = np.stack([population.sums(np.where(is_priced, column, 0.0)) for column in own.T], axis=1)
+        return composition.compose(sums_ms, priced, weights_bytes=population.sums(own[:, 0]))

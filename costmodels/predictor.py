@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
-from .composition import FIT_MIN, Composition, bytes_moved, bytes_moved_by_kernel, fit_composition, held_out
+from .composition import FIT_MIN, Composition, fit_composition, held_out, network_bytes, own_bytes
 from .conformal import conformal_radius
 from .error_spread import Spread, fit_spread, judged_spread, tells_apart
 from .features import FEATURES, WORK, feature_matrix, work_matrix
-from .kernel_work import class_of, has_older_kinds, kind_of, no_price, older_kind_of
+from .kernel_work import class_of, kind_among, kind_of, no_price
 from .prices import GraphPrice, KernelPrice, scaled, summed
 from .roofline import Roofline, fit_roofline
 from .training_size import is_large, split_large
@@ -280,10 +280,10 @@ class LatencyPredictor:
         if len(whole) < NETWORKS_MIN:
             return
         sums = np.array([prices[place].total_ms for place in whole])
-        moved = np.array([bytes_moved(graphs[place], self.core_cache_bytes_) for place in whole])
+        own = np.array([network_bytes(graphs[place], self.core_cache_bytes_) for place in whole])
         measured = latency_ms[whole]
-        self.composition_ = fit_composition(sums, moved, measured)
-        others = held_out(sums, moved, measured)
+        self.composition_ = fit_composition(sums, own, measured)
+        others = held_out(sums, own, measured)
         if others is not None:
             self.network_scores_ = np.sort(np.abs(np.log(measured / others)))
 
@@ -301,9 +301,9 @@ class LatencyPredictor:
         """The kernels' prices within their network: each with its share of what the cache does not hold."""
         if self.composition_ is None:
             return list(prices)
-        moved = bytes_moved_by_kernel([price.kernel for price in prices], self.core_cache_bytes_)
+        own = own_bytes([price.kernel for price in prices], self.core_cache_bytes_)
         sums = np.array([price.latency_ms or 0.0 for price in prices])
-        composed = self.composition_.compose(sums, moved).tolist()
+        composed = self.composition_.compose(sums, own, weights_bytes=own[:, 0].sum()).tolist()
         return [
             price if price.latency_ms is None else scaled(price, latency_ms)
             for price, latency_ms in zip(prices, composed, strict=True)
@@ -318,8 +318,8 @@ class LatencyPredictor:
 
     def _kinds_of(self, kernels: Sequence[Kernel]) -> list[str | None]:
         """Under the names that this predictor was trained with."""
-        name = older_kind_of if has_older_kinds(self.kinds_) else kind_of
-        return [name(kernel) for kernel in kernels]
+        known = frozenset(self.kinds_)
+        return [kind_among(kernel, known) for kernel in kernels]
 
     def _price_kernels(self, kernels: Sequence[Kernel], radius: float) -> list[KernelPrice]:
         kinds = self._kinds_of(kernels)

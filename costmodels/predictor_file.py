@@ -15,7 +15,7 @@ import numpy as np
 
 from ..profiler.errors import ArtefactError
 from ..profiler.records import Json
-from .composition import Composition
+from .composition import CORE_CACHE_BYTES, OLDER_CACHES, Composition
 from .error_spread import Spread
 from .features import FEATURES, WORK
 from .files import write_atomically
@@ -30,8 +30,9 @@ FORMAT = "edgecost-predictor"
 #: field means raises it; what was trained on other numbers is refused: it would price kernels by what they are not.
 #: Within 2 the provenance came to tell of the metric, the environment and the protocol; what is not told counts as
 #: latency, and is not compared. 3: how loops run, and how far off which kernel may be. A predictor prices by the
-#: features and terms that it names, all of which must be known. ``tests/golden`` has a file of each readable version.
-SCHEMA_VERSION = 3
+#: features and terms that it names, all of which must be known. 4: what the caches hold of a network's weights.
+#: ``tests/golden`` has a file of each readable version.
+SCHEMA_VERSION = 4
 #: Versions that can be read.
 _READABLE = range(2, SCHEMA_VERSION + 1)
 #: What a predictor consists of.
@@ -117,9 +118,9 @@ def _predictor(content: dict[str, Json], booster: StoredTrees, spread: Spread) -
     predictor.kinds_ = predictor.roofline_.kinds
     predictor.ranges_ = {kind: np.array(rows, dtype=np.float64) for kind, rows in _table(content["ranges"]).items()}
     predictor.scores_ = np.array(content["held_out_log_errors"], dtype=np.float64)
-    predictor.composition_ = _composition(content["composition"])
     cache = content["core_cache_bytes"]
     predictor.core_cache_bytes_ = cache if isinstance(cache, int) else None
+    predictor.composition_ = _composition(content["composition"], predictor.core_cache_bytes_)
     predictor.network_scores_ = np.array(content["network_log_errors"], dtype=np.float64)
     predictor.booster_, predictor.spread_ = booster, spread
     predictor.known_ms_ = {name: float(value) for name, value in _numbers(content.get("measured_alone_ms", {})).items()}
@@ -157,14 +158,18 @@ def _names(value: Json) -> tuple[str, ...]:
     return tuple(str(name) for name in value)
 
 
-def _composition(value: Json) -> Composition | None:
+def _composition(value: Json, core_cache_bytes: int | None) -> Composition | None:
     if not isinstance(value, dict):
         return None
     scale, costs, networks = (value.get(name) for name in ("scale", "ms_per_megabyte", "networks"))
     if not isinstance(scale, float) or not isinstance(costs, list) or not isinstance(networks, int):
         raise ArtefactError("the correction for whole networks is not one", remedy=_REMEDY)
     weights, activations = (float(cost) for cost in costs if isinstance(cost, int | float))
-    return Composition(scale, (weights, activations), networks)
+    cached = value.get("cached_bytes")
+    if isinstance(cached, float):
+        return Composition(scale, (weights, activations), networks, cached_bytes=cached)
+    older = OLDER_CACHES * (core_cache_bytes or CORE_CACHE_BYTES)
+    return Composition(scale, (weights, activations), networks, cached_bytes=older, is_capped=True)
 
 
 def _table(value: Json) -> dict[str, list[Json]]:

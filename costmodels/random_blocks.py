@@ -164,7 +164,7 @@ def _pool(dice: Dice) -> Drawn | None:
     side, channels = dice.side(4, 112), dice.channels(8, 512)
     if channels * side**2 > _ELEMENTS_MAX:
         return None
-    kind = dice.one_of("max", "average", "tail", "aggregate")
+    kind = dice.one_of("max", "max", "average", "average", "average", "tail", "aggregate")
     if kind == "aggregate":
         small = min(side, 32)
         return OneShotAggregation(max(8, channels // 2), channels, dice.one_of(2, 3, 4)), (1, channels, small, small)
@@ -181,8 +181,20 @@ def _encoder(dice: Dice) -> Drawn | None:
     return EncoderLayer(heads, size, inner, activation, dice.one_of("pre", "post")), (1, tokens, width)
 
 
+def _stem(dice: Dice) -> Drawn | None:
+    """What reads an image or a single plane, in whatever size people feed it."""
+    channels, out = dice.one_of(1, 3, 3, 3, 4), dice.channels(8, 96)
+    side, kernel, stride = round(dice.between(24, 512)), dice.one_of(3, 3, 5, 7), dice.one_of(1, 2, 2)
+    if channels * out * (kernel * side / stride) ** 2 > _MACS_MAX or out * (side / stride) ** 2 > _ELEMENTS_MAX:
+        return None
+    return Convolution(out, kernel, stride, dice.one_of(*_ACTIVATIONS)), (1, channels, side, side)
+
+
 def _head(dice: Dice) -> Drawn | None:
-    kind = dice.one_of("linear", "linear", "patches", "token")
+    kind = dice.one_of("linear", "linear", "vector", "patches", "token")
+    if kind == "vector":
+        width = dice.channels(32, 2048)
+        return Convolution(dice.channels(16, 2048), 1, 1, dice.one_of(*_ACTIVATIONS)), (1, width, 1, 1)
     if kind == "linear":
         return Linear(dice.channels(10, 2000)), (1, dice.channels(64, 2560), 1, 1)
     if kind == "token":
@@ -195,16 +207,16 @@ def _head(dice: Dice) -> Drawn | None:
 
 
 def _between(dice: Dice) -> Drawn | None:
-    side, channels = dice.side(6, 80), dice.channels(8, 256)
-    if channels * side**2 > _ELEMENTS_MAX / 16:
+    side, channels = dice.side(6, 128), dice.channels(8, 256)
+    if channels * side**2 > _ELEMENTS_MAX / 2:
         return None
     return Between(channels, tuple(dice.one_of(*_STEPS) for _ in range(3))), (1, 8, side, side)
 
 
-#: By how many of thirty-four blocks.
+#: By how many of forty blocks.
 _FAMILIES: tuple[tuple[int, Callable[[Dice], Drawn | None]], ...] = (
-    (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (2, _pool), (2, _between),
-    (3, _encoder), (1, _head), (2, _grouped), (2, signal), (6, steps), (1, recurrence), (1, integers),
+    (6, _inverted_residual), (2, _depthwise), (4, _convolution), (2, _pointwise), (4, _pool), (3, _between),
+    (3, _encoder), (2, _head), (2, _stem), (2, _grouped), (2, signal), (6, steps), (1, recurrence), (1, integers),
 )  # fmt: skip
 
 

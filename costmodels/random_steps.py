@@ -30,7 +30,7 @@ from ..profiler.weights import Weight
 from .random_dice import Dice, Drawn, Shape
 
 #: Elements of the largest value, and multiply-adds of the largest product.
-_ELEMENTS_MAX, _MACS_MAX = 6e5, 1e8
+_ELEMENTS_MAX, _MACS_MAX = 2.5e6, 1e8
 _INT64, _FLOAT = 7, 1
 _SIGNAL_ACTIVATIONS: tuple[AnyActivation, ...] = ("", "relu", "relu", "gelu", "sigmoid")
 
@@ -220,6 +220,7 @@ STEPS: Mapping[str, Step] = {
     "Clip": lambda graph, x: graph.node("Clip", [x, graph.scalar(0.0), graph.scalar(6.0)], graph.shapes[x]),
     "square": _with_number("Pow", 2.0),
     "root": _with_number("Pow", 0.5),
+    **{f"{op} a number": _with_number(op, 1.5) for op in ("Add", "Sub", "Mul", "Div")},
     **{f"{op} a row": _with_row(op) for op in ("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu")},
     "ReduceSum": _reduction("ReduceSum", places_as_input=True),
     **{op: _reduction(op) for op in ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2")},
@@ -274,7 +275,7 @@ def integers(dice: Dice) -> Drawn | None:
 
 def steps(dice: Dice) -> Drawn | None:
     """Steps on vectors, tokens and maps."""
-    side = dice.side(6, 96)
+    side = dice.side(6, 128)
     shape: Shape = dice.one_of(
         (1, dice.channels(16, 512), side, side),
         (1, dice.channels(16, 512), side, side),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecost.costmodels.kernel_work import class_of, has_older_kinds, kind_of, older_kind_of, work_of
+from edgecost.costmodels.kernel_work import class_of, kind_among, kind_of, work_of
 from edgecost.profiler.kernels.graph import Kernel
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -21,9 +21,17 @@ def test_a_function_fused_into_a_convolution_makes_no_kind_and_older_predictors_
     fused = kernel("microsoft.FusedConv", ((1, 3, 8, 8),), ((6, 3, 3, 3),), ((1, 6, 8, 8),), activation="Relu")
     plain = kernel("Conv", ((1, 3, 8, 8),), ((6, 3, 3, 3),), ((1, 6, 8, 8),))
     assert kind_of(fused) == kind_of(plain) == "Conv.spatial"
-    assert older_kind_of(fused) == "microsoft.FusedConv.spatial"
-    assert has_older_kinds([older_kind_of(fused)])
-    assert not has_older_kinds([kind_of(fused), "microsoft.FusedMatMul"])
+    assert kind_among(fused, {"Conv.spatial", "microsoft.FusedMatMul"}) == "Conv.spatial"
+    assert kind_among(fused, {"microsoft.FusedConv.spatial", "Conv.pointwise"}) == "microsoft.FusedConv.spatial"
+
+
+def test_what_reads_an_image_is_a_kind_of_its_own_and_older_predictors_take_it_for_any_other_window() -> None:
+    stem = kernel("nchwc.Conv", ((1, 3, 64, 64),), ((16, 3, 3, 3),), ((1, 16, 64, 64),))
+    inner = kernel("nchwc.Conv", ((1, 16, 64, 64),), ((16, 16, 3, 3),), ((1, 16, 64, 64),))
+    assert (kind_of(stem), kind_of(inner)) == ("nchwc.Conv.shallow", "nchwc.Conv.spatial")
+    assert kind_among(stem, {"nchwc.Conv.shallow", "nchwc.Conv.spatial"}) == "nchwc.Conv.shallow"
+    assert kind_among(stem, {"nchwc.Conv.spatial"}) == "nchwc.Conv.spatial"
+    assert kind_among(stem, {"Gemm"}) == "nchwc.Conv.shallow"
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float64"])

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecost.costmodels.kernel_loops import loops_of
 from edgecost.costmodels.kernel_work import kind_of
 from edgecost.costmodels.space_file import load_space, space_names
 from edgecost.profiler.errors import BrokenModel, UnsupportedOperator, UsageError
@@ -115,6 +116,25 @@ def test_shapes_of_convolutions_are_those_that_the_runtime_computes(
     session = onnxruntime.InferenceSession(workload.skeleton, providers=["CPUExecutionProvider"])
     (truth,) = session.run(None, {"x": np.ones((2, 16, 17, 19), np.float32)})
     assert found[-1].outputs[0] == truth.shape
+
+
+def test_transpositions_around_a_blocked_part_are_in_the_shapes_of_its_reorders(profile: RuntimeProfile) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["c"]),
+        helper.make_node("Transpose", ["c"], ["u"], perm=[0, 2, 3, 1]),
+        helper.make_node("Softmax", ["u"], ["y"]),
+    ]
+    weight = numpy_helper.from_array(np.ones((40, 24, 1, 1), np.float32), "w")
+    workload = custom(nodes, {"x": [1, 6, 5, 24]}, ["y"], [weight])
+    found = {kernel.op.rpartition(".")[2]: kernel for kernel in kernels(workload, profile)}
+    if "ReorderInput" not in found:
+        pytest.skip("this machine's kernels have no blocked layout")
+    assert found["Conv"].inputs == (found["ReorderInput"].outputs[0],) == ((1, 24, 6, 5),)
+    assert found["ReorderOutput"].outputs == found["Softmax"].inputs == ((1, 6, 5, 40),)
+    loops = loops_of(found["ReorderOutput"])
+    assert (loops.loops, loops.inner) == (40 / 1000, 30)
 
 
 def test_signature_and_hash_tell_kernels_apart_and_nothing_else(profile: RuntimeProfile) -> None:

@@ -163,6 +163,9 @@ def test_a_predictor_of_each_version_prices_as_it_did_when_it_was_written(folder
     expected = json.loads((folder / "expected.json").read_text())
     graphs = [graph(channels, size) for channels, size in expected["graphs"]]
     np.testing.assert_allclose(predictor.predict(graphs), expected["latency_ms"], rtol=1e-12)
+    if "network_ms" in expected:
+        whole = [sum(graphs, ()) * copies for copies in (1, 40)]
+        np.testing.assert_allclose(predictor.predict(whole, network=True), expected["network_ms"], rtol=1e-12)
     np.testing.assert_allclose(predictor.predict_interval(graphs, alpha=0.2), expected["interval_80_ms"], rtol=1e-12)
 
 

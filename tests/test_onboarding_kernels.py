@@ -164,6 +164,15 @@ def test_the_errors_are_those_of_kernels_that_were_left_out(made):
     assert transferred.predictor.network_scores_.size == 0
 
 
+def test_intervals_of_kernels_hold_what_the_translation_gets_wrong(made, kernels, known_ms):
+    transferred, _ = made
+    rest, truth = kernels[200:], new_ms(kernels, known_ms)[200:]
+    bounds = transferred.predictor.predict_interval([(kernel,) for kernel in rest])
+    known = np.isfinite(bounds[:, 0])
+    held = (bounds[known, 0] <= truth[known]) & (truth[known] <= bounds[known, 1])
+    assert held.mean() > 0.75
+
+
 def test_without_known_devices_or_common_kernels_nothing_is_made(kernels, known_ms, profile, notebook):
     assert kernel_sources(notebook.store, notebook.device, profile) == ([], [])
     with pytest.raises(UsageError, match="no other device"):

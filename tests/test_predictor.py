@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from edgecost.costmodels.composition import bytes_moved
+from edgecost.costmodels.composition import network_bytes
 from edgecost.costmodels.features import feature_matrix, work_matrix
 from edgecost.costmodels.kernel_work import kind_of
 from edgecost.costmodels.predictor import GRAPHS_MIN, LatencyPredictor
@@ -182,8 +182,8 @@ def test_what_networks_take_beyond_their_sum_is_fitted_leaves_blocks_alone_and_s
     assert made.composition_ is not None
     assert made.composition_.networks == len(networks)
     np.testing.assert_allclose(made.predict(networks[1:], network=True), latency[61:], rtol=0.08)
-    sums, moved = alone.predict(fresh), np.array([bytes_moved(graph) for graph in fresh])
-    np.testing.assert_allclose(made.predict(fresh, network=True), made.composition_.compose(sums, moved))
+    sums, own = alone.predict(fresh), np.array([network_bytes(graph) for graph in fresh])
+    np.testing.assert_allclose(made.predict(fresh, network=True), made.composition_.compose(sums, own))
     np.testing.assert_array_equal(made.predict(fresh), alone.predict(fresh))
     assert len(made.network_scores_) == len(networks)
 

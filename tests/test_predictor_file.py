@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgecost.costmodels.predictor import LatencyPredictor
-from edgecost.costmodels.predictor_file import load_predictor, save_predictor
+from edgecost.costmodels.predictor_file import SCHEMA_VERSION, load_predictor, save_predictor
 from edgecost.profiler.errors import ArtefactError, OutputError
 from edgecost.profiler.records import content_hash
 
@@ -117,8 +117,8 @@ def test_the_booster_of_another_predictor_is_refused(folder, made, cell_graphs, 
 
 
 def test_a_newer_schema_says_to_upgrade(folder) -> None:
-    rewrite(folder, schema_version=4)
-    with pytest.raises(ArtefactError, match="schema version 4") as caught:
+    rewrite(folder, schema_version=SCHEMA_VERSION + 1)
+    with pytest.raises(ArtefactError, match=f"schema version {SCHEMA_VERSION + 1}") as caught:
         load_predictor(folder)
     assert "upgrade edgecost" in caught.value.remedy
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ...profiler.kernels.graph import Kernel
 from ...profiler.records import RuntimeProfile
-from ..composition import bytes_moved, held_out
+from ..composition import held_out, network_bytes
 from ..conformal import cross_coverage
 from ..dataset import Sample
 from ..kernel_plan import SHARES_PERCENT
@@ -140,7 +140,11 @@ class Judged:
         graphs: the kernels of each sample.
         purposes: of each sample.
         chosen: marks the samples that accuracy is asked of, shape (samples,).
+        guess_ms: what was predicted of each by a model that had not seen it, shape (samples,); NaN for nothing.
+        fold: of each, as it was held out.
+        spread: what the radius of each one's interval is multiplied by.
         networks: whole networks with their kernels.
+        limits: what the predictor cannot do beside what the card finds out.
     """
 
     predictor: LatencyPredictor
@@ -148,10 +152,14 @@ class Judged:
     graphs: Sequence[Graph]
     purposes: Sequence[str]
     chosen: npt.NDArray[np.bool_]
+    guess_ms: Floats
+    fold: Ints
+    spread: Floats
     networks: Sequence[tuple[Sample, Graph]]
     held_out: Accuracy | None
     floor: Accuracy | None
     flops_only: Accuracy | None
+    limits: tuple[str, ...] = ()
 
 
 def predictor_card(
@@ -166,7 +174,7 @@ def predictor_card(
     """The card of a predictor of kernels."""
     predictor, chosen = judged.predictor, judged.chosen
     truth = np.array([sample.latency_ms for sample in judged.samples])
-    guess, fold, spread = predictor.held_out_ms_, predictor.fold_, predictor.held_out_spread_
+    guess, fold, spread = judged.guess_ms, judged.fold, judged.spread
     kinds = dominant_kinds(predictor, judged.graphs)
     inside = np.flatnonzero(chosen).tolist()
     errors = np.abs(np.log(guess / truth))
@@ -238,8 +246,8 @@ def left_out_networks(
     if not whole:
         return None
     measured = np.array([networks[place][0].latency_ms for place in whole])
-    moved = np.array([bytes_moved(networks[place][1], predictor.core_cache_bytes_) for place in whole])
-    predicted = held_out(np.array([prices[place].total_ms for place in whole]), moved, measured)
+    own = np.array([network_bytes(networks[place][1], predictor.core_cache_bytes_) for place in whole])
+    predicted = held_out(np.array([prices[place].total_ms for place in whole]), own, measured)
     return None if predicted is None else (predicted, measured)
 
 
@@ -298,8 +306,9 @@ def _limits(
     data: TrainingData,
 ) -> tuple[str, ...]:
     known = set(judged.predictor.kinds_)
-    told = [f"Kernels of other than its {len(known)} kinds have no price: a graph with one gets a lower bound."]
-    unpredicted = int(np.isnan(judged.predictor.held_out_ms_).sum())
+    told = [*judged.limits]
+    told.append(f"Kernels of other than its {len(known)} kinds have no price: a graph with one gets a lower bound.")
+    unpredicted = int(np.isnan(judged.guess_ms).sum())
     if unpredicted:
         graphs = "1 graph" if unpredicted == 1 else f"{unpredicted} graphs"
         told.append(f"{graphs} had no prediction when held out, for no other graph has such a kernel.")

@@ -79,8 +79,11 @@ class Transferred:
             ``as it is`` (the known device's predictor unchanged), ``one factor``, and ``shift``, which is this one;
             ``within_10``: share of kernels within 10 % by the same names.
         factor: the new device's kernels beside the known one's, a median.
-        networks: of the new device, that fitted what a network takes beyond its kernels; 0 where the known device's
-            stand in.
+        whole: networks of the new device that fitted what a network takes beyond its kernels, with their kernels;
+            empty where the known device's stand in.
+        judged: kernels of the new device behind ``errors_percent``, ``judged_graphs`` their kernels, and ``judged_ms``
+            what this predictor says of each without having seen it, ``judged_spread`` what the radius of its interval
+            is multiplied by; shape (kernels,).
     """
 
     predictor: LatencyPredictor
@@ -89,7 +92,16 @@ class Transferred:
     errors_percent: Mapping[str, float]
     within_10: Mapping[str, float]
     factor: float
-    networks: int
+    whole: tuple[tuple[Sample, tuple[Kernel, ...]], ...]
+    judged: tuple[Sample, ...]
+    judged_graphs: tuple[tuple[Kernel, ...], ...]
+    judged_ms: Floats
+    judged_spread: Floats
+
+    @property
+    def networks(self) -> int:
+        """How many of the new device's fitted what a network takes beyond its kernels."""
+        return len(self.whole)
 
     def document(self) -> dict[str, Json]:
         """As JSON, without the model."""
@@ -217,18 +229,26 @@ def transfer(
         predictor.composition_ = _borrowed_composition(heaviest, core_cache_bytes, seed)
         # Their errors would be those of another device.
         predictor.network_scores_ = np.zeros(0)
-    errors = _errors(rows, predictor.held_out_ms_, new)
+    judged = _judged(rows, predictor.held_out_ms_)
+    errors = _errors([rows[place] for place in judged], predictor.held_out_ms_[judged], new)
     # The trees' errors on translated numbers say nothing of the translation.
-    predictor.scores_ = np.sort(np.abs(errors["shift"]))
+    spread = predictor.held_out_spread_[judged]
+    predictor.scores_ = np.sort(np.abs(errors["shift"]) / spread)
     percent = {name: np.abs(np.expm1(error)) * 100 for name, error in errors.items()}
+    by_hash = {sample.workload.graph_hash: sample for sample in measured}
+    samples = tuple(by_hash[rows[place].graph_hash] for place in judged)
     return Transferred(
         predictor=predictor,
-        kernels=len(errors["shift"]),
+        kernels=len(judged),
         weights={part.source.name: part.weight for part in parts},
         errors_percent={name: float(error.mean()) for name, error in percent.items()},
         within_10={name: float((error <= 10).mean()) for name, error in percent.items()},
         factor=math.exp(heaviest.shift.common),
-        networks=len(whole),
+        whole=tuple(whole),
+        judged=samples,
+        judged_graphs=tuple(rows[place].graph for place in judged),
+        judged_ms=np.exp(errors["shift"]) * [sample.latency_ms for sample in samples],
+        judged_spread=spread,
     )
 
 
@@ -324,17 +344,23 @@ def _translate(parts: Sequence[_Part], new: Mapping[str, float]) -> list[_Row]:
     return rows
 
 
+def _judged(rows: Sequence[_Row], held_out_ms: Floats) -> list[int]:
+    """Kernels of the new device that the trees have priced without having seen them."""
+    return [place for place, row in enumerate(rows) if row.left_out is not None and np.isfinite(held_out_ms[place])]
+
+
 def _errors(rows: Sequence[_Row], held_out_ms: Floats, new: Mapping[str, float]) -> dict[str, Floats]:
     """Log errors on the new device's kernels: of the known device's predictor as it is, of it with one factor, and of
     the shifted one. The trees had not seen the kernel, the factor and the shift are those of the other kernels.
+
+    Args:
+        rows: kernels of ``_judged``, and ``held_out_ms`` what the trees said of each.
     """
-    places = [place for place, row in enumerate(rows) if row.left_out is not None and np.isfinite(held_out_ms[place])]
-    truth = np.array([new[rows[place].graph_hash] for place in places])
-    priced = np.log(held_out_ms[places])
-    unshifted = priced - np.array([rows[place].shifted - rows[place].known for place in places])
-    shift = np.array([(rows[place].left_out or 0.0) - rows[place].known for place in places])
-    ratio = truth - np.array([rows[place].known for place in places])
-    factor = np.array([np.median(np.delete(ratio, place)) for place in range(len(places))])
+    truth = np.array([new[row.graph_hash] for row in rows])
+    unshifted = np.log(held_out_ms) - np.array([row.shifted - row.known for row in rows])
+    shift = np.array([(row.left_out or 0.0) - row.known for row in rows])
+    ratio = truth - np.array([row.known for row in rows])
+    factor = np.array([np.median(np.delete(ratio, place)) for place in range(len(rows))])
     return {
         "as it is": unshifted - truth,
         "one factor": unshifted + factor - truth,

@@ -98,10 +98,13 @@ def _blocked_shape(node: onnx.NodeProto, source: Shape, weights: list[Shape]) ->
     """Output of a blocked-layout node: ONNX's shape inference does not know this domain. Channels may be padded."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     n, c, h, w = source
+    # A transposition before or behind the blocked part is taken into the reorder.
+    is_last = bool(attributes.get("channels_last", 0))
     if node.op_type == "ReorderInput":
-        return (n, c, h, w)
+        return (n, w, c, h) if is_last else (n, c, h, w)
     if node.op_type == "ReorderOutput":
-        return (n, int(attributes["channels"]), h, w)
+        channels = int(attributes["channels"])
+        return (n, h, w, channels) if is_last else (n, channels, h, w)
     if node.op_type.startswith("Global"):
         return (n, c, 1, 1)
     if node.op_type == "Upsample":
