@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from ..profiler.kernels.graph import Kernel
-from .kernel_work import filter_of
+from .kernel_work import filter_of, is_shallow
 from .work_rules.operands import Shape, size
 from .work_rules.table import plain_name
 
@@ -153,11 +153,11 @@ def _blocked_convolution(kernel: Kernel, window: Shape, source: Shape, target: S
             simple_activations=simple,
             costly_activations=costly,
         )
-    is_blocked = source[1] >= _BLOCKS[-1]
+    is_blocked = not is_shallow(kernel, window)
     depth = math.ceil(window[1] / block) * block if is_blocked else window[1]
     sets, rest = divmod(blocks, _SET)
     passes, reloads = sets + bool(rest), max(1, depth // block) if is_blocked else depth
-    if math.prod(window[2:]) == 1:
+    if math.prod(window[2:]) == 1 and is_blocked:
         reloads = math.ceil(depth / _DEPTH)
         if math.prod(_numbers(kernel, "strides", len(window) - 2, 1)) == 1:
             # Without a window or a stride the whole map is one row.

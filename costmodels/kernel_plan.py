@@ -28,11 +28,11 @@ from .random_blocks import random_blocks
 #: (depthwise convolutions, reorders and transposes were priced worst) and on what networks are made of.
 SHARES_PERCENT = {
     "depthwise": 15.0,
-    "pointwise": 15.0,
-    "spatial": 12.0,
+    "pointwise": 14.5,
+    "spatial": 11.5,
     "grouped": 3.0,
     "vector": 2.0,
-    "shallow": 1.5,
+    "shallow": 2.5,
     "Gemm": 6.5,
     "nchwc.ReorderOutput": 3.5,
     "nchwc.ReorderInput": 3.5,

@@ -42,8 +42,8 @@ _TABLES = {
     "contractions": CONTRACTIONS,
     "reductions": REDUCTIONS,
 }
-#: Input channels up to which a blocked convolution reads the plain layout, channel by channel: an image's three.
-_SHALLOW = 8
+#: Channels of a blocked layout, on wide vectors and on others.
+_WIDE_BLOCK, _BLOCK = 16, 8
 #: Of what is only moved the bytes count, not what they mean.
 _MOVED_ALIKE = frozenset({"int32", "uint32", "int64", "uint64", "float64"})
 #: LabelEncoder and CategoryMapper read or write texts when they have one of these attributes.
@@ -104,9 +104,11 @@ def kind_among(kernel: Kernel, kinds: Collection[str]) -> str | None:
         return kind
     if any(one.startswith(tuple(_UNFUSED)) for one in kinds):
         kind = _kind(kernel, kernel.op) or kind
-    form = kind.rpartition(".")[2]
-    older = kind.removesuffix(form) + "spatial"
-    return older if form == "shallow" and older in kinds else kind
+    window = filter_of(kernel)
+    if window is None or not kind.endswith(".shallow"):
+        return kind
+    older = kind.removesuffix("shallow") + ("spatial" if math.prod(window[2:]) > 1 else "pointwise")
+    return older if older in kinds else kind
 
 
 def class_of(kernel: Kernel) -> str:
@@ -131,10 +133,22 @@ def _kind(kernel: Kernel, op: str) -> str | None:
     # TVM's blocked layouts split the channels over more axes: then only the group tells.
     if int(float(kernel.attribute.get("group", "1"))) > 1 or "CausalConvWithState" in kernel.op:
         return f"{kind}.depthwise" if window[1] == 1 else f"{kind}.grouped"
-    if math.prod(window[2:]) > 1:
-        return f"{kind}.shallow" if window[1] < _SHALLOW and kernel.op.startswith("nchwc.") else f"{kind}.spatial"
     # On a 1×1 map a convolution is a matrix times a vector: bound by its weights, not by its activations.
-    return f"{kind}.pointwise" if math.prod(_map(kernel)) > 1 else f"{kind}.vector"
+    if math.prod(window[2:]) == 1 == math.prod(_map(kernel)):
+        return f"{kind}.vector"
+    if is_shallow(kernel, window):
+        return f"{kind}.shallow"
+    return f"{kind}.spatial" if math.prod(window[2:]) > 1 else f"{kind}.pointwise"
+
+
+def is_shallow(kernel: Kernel, window: Shape) -> bool:
+    """Whether a convolution in a blocked layout reads fewer channels than a block: an image's three. It then walks
+    through the plain layout channel by channel. Where it does not, its filter is padded to whole blocks.
+    """
+    if not kernel.op.startswith("nchwc.") or window[1] >= _WIDE_BLOCK:
+        return False
+    # Eight channels are one narrow block or half a wide one; outputs that are no wide blocks tell of narrow ones.
+    return window[1] % _BLOCK > 0 or (window[1] == _BLOCK and window[0] % _WIDE_BLOCK == 0)
 
 
 def work_of(kernel: Kernel) -> Work:

@@ -110,7 +110,9 @@ class Steps:
     def build(self, graph: GraphBuilder, x: str) -> str:
         for step in self.steps:
             # A value whose shape a step does not know is left as it is.
-            x = STEPS[step](graph, x)
+            y = STEPS[step](graph, x)
+            # What a reduction leaves is set against what it was made of, as in every normalisation.
+            x = binary(graph, "Mul", x, y) if graph.shapes[y] == (*graph.shapes[x][:-1], 1) else y
         return x
 
 

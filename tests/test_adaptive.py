@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecost.costmodels.active import adaptive
 from edgecost.costmodels.active.adaptive import FIRST, measure_adaptively
 from edgecost.costmodels.active.lut_survey import LutSurvey
 from edgecost.costmodels.campaign import Planned
+from edgecost.costmodels.cards.anchors import AnchorVerdict
+from edgecost.costmodels.cards.session_anchors import SessionCheck
 from edgecost.costmodels.dataset import load_samples
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.planned_campaign import CampaignOutcome
@@ -224,6 +227,29 @@ def test_a_campaign_that_takes_nothing_is_not_asked_for_ever(notebook, setting, 
     tiny = load_space(TINY)
     found, _ = go(notebook, setting, tiny, LutSurvey(tiny, profile), Busy(notebook, {}))
     assert (found.stopped_by, found.measured, found.failed) == ("complete", 0, found.cells)
+
+
+def test_what_the_anchors_said_before_the_first_batch_is_in_the_outcome(
+    notebook, setting, space, survey, truth
+) -> None:
+    class Anchored(LawCampaign):
+        def measure(self, wanted, budget_s, limit) -> CampaignOutcome:
+            is_first = not self.asked
+            outcome = super().measure(wanted, budget_s, limit)
+            return replace(outcome, anchors={"verdict": "holds"}) if is_first else outcome
+
+    found, _ = go(notebook, setting, space, survey, Anchored(notebook, truth), limit=2 * FIRST)
+    assert len(found.batches) > 1
+    assert found.document()["anchors"] == {"verdict": "holds"}
+
+
+def test_the_campaign_on_the_store_asks_the_anchors_once(notebook, setting, space, monkeypatch) -> None:
+    check = SessionCheck(AnchorVerdict("holds", 0.01, {}, 0.05), (), "2026-01-01")
+    monkeypatch.setattr(adaptive, "check_session", lambda *_: check)
+    monkeypatch.setattr(adaptive, "measure_planned", lambda *_, **__: CampaignOutcome(WorkReport(), 0, 0, 0))
+    campaign = adaptive.StoreCampaign(notebook.store, setting, space, Notes())
+    assert campaign.measure([], None, None).anchors == check.document()
+    assert campaign.measure([], None, None).anchors is None
 
 
 def test_what_a_prediction_is_judged_by_is_what_was_predicted_before_it_was_measured(

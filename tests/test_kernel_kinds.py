@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecost.costmodels.kernel_work import class_of, kind_among, kind_of, work_of
+from edgecost.costmodels.kernel_work import class_of, is_shallow, kind_among, kind_of, work_of
 from edgecost.profiler.kernels.graph import Kernel
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -27,6 +27,9 @@ def test_a_function_fused_into_a_convolution_makes_no_kind_and_older_predictors_
 
 def test_what_reads_an_image_is_a_kind_of_its_own_and_older_predictors_take_it_for_any_other_window() -> None:
     stem = kernel("nchwc.Conv", ((1, 3, 64, 64),), ((16, 3, 3, 3),), ((1, 16, 64, 64),))
+    few = kernel("nchwc.Conv", ((1, 12, 64, 64),), ((32, 12, 1, 1),), ((1, 32, 64, 64),))
+    assert kind_of(few) == "nchwc.Conv.shallow"
+    assert kind_among(few, {"nchwc.Conv.pointwise"}) == "nchwc.Conv.pointwise"
     inner = kernel("nchwc.Conv", ((1, 16, 64, 64),), ((16, 16, 3, 3),), ((1, 16, 64, 64),))
     assert (kind_of(stem), kind_of(inner)) == ("nchwc.Conv.shallow", "nchwc.Conv.spatial")
     assert kind_among(stem, {"nchwc.Conv.shallow", "nchwc.Conv.spatial"}) == "nchwc.Conv.shallow"
@@ -56,3 +59,20 @@ def test_what_is_only_moved_is_of_one_kind_whatever_it_means(dtype: str) -> None
 )
 def test_a_kernel_is_of_a_class(op: str, weights: Shapes, told: str) -> None:
     assert class_of(kernel(op, ((1, 8, 8, 8),), weights, ((1, 8, 8, 8),), group="8")) == told
+
+
+@pytest.mark.parametrize(
+    ("filters", "reads_plain"),
+    [
+        ((16, 3, 3, 3), True),
+        ((32, 8, 3, 3), True),
+        ((24, 8, 3, 3), False),
+        ((16, 12, 1, 1), True),
+        ((16, 16, 3, 3), False),
+    ],
+)
+def test_filters_that_are_not_padded_to_a_block_read_the_plain_layout(
+    filters: tuple[int, ...], reads_plain: bool
+) -> None:
+    convolution = kernel("nchwc.Conv", ((1, filters[1], 16, 16),), (filters,), ((1, filters[0], 16, 16),))
+    assert is_shallow(convolution, filters) == reads_plain

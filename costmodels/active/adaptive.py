@@ -11,8 +11,8 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +90,7 @@ class AdaptiveOutcome:
     Attributes:
         stopped_by: ``target``, ``complete`` (every cell is measured or has failed), ``budget`` or ``limit``.
         unpriced: keys of cells that are neither measured nor predictable: with them there is no table.
+        anchors: what the anchors said before the first batch; None where none were measured.
     """
 
     target: float
@@ -104,6 +105,7 @@ class AdaptiveOutcome:
     batches: tuple[Batch, ...]
     by_status: dict[Status, int] = field(default_factory=dict)
     total_s: float = 0.0
+    anchors: Mapping[str, Json] | None = None
 
     @property
     def reached(self) -> bool:
@@ -125,6 +127,7 @@ class AdaptiveOutcome:
             "evidence_cells": self.evidence_cells,
             "by_status": {status.value: count for status, count in self.by_status.items()},
             "total_s": self.total_s,
+            "anchors": None if self.anchors is None else dict(self.anchors),
             "measuring_s": math.fsum(batch.measuring_s for batch in self.batches),
             "thinking_s": math.fsum(batch.thinking_s for batch in self.batches),
             "trace": [batch.document() for batch in self.batches],
@@ -153,11 +156,11 @@ class StoreCampaign:
         return jobs["pending"] + jobs["leased"]
 
     def measure(self, wanted: Sequence[Planned], budget_s: float | None, limit: int | None) -> CampaignOutcome:
-        begin = time.monotonic()
+        check, begin = None, time.monotonic()
         if not self._is_checked:
-            check_session(self.store, self.setting, self.narrator)
+            check = check_session(self.store, self.setting, self.narrator)
             self._is_checked = True
-        return measure_planned(
+        outcome = measure_planned(
             self.store,
             self.setting,
             self._name,
@@ -169,6 +172,7 @@ class StoreCampaign:
             limit=limit,
             settings=Settings(seed=self.seed),
         )
+        return outcome if check is None else replace(outcome, anchors=check.document())
 
 
 def measure_adaptively(
@@ -228,6 +232,7 @@ class _Run:
         self.begin = time.monotonic()
         self.batches: list[Batch] = []
         self.by_status: Counter[Status] = Counter()
+        self.anchors: Mapping[str, Json] | None = None
         #: Graph hashes of cells that the campaign did not take, as when another process holds them.
         self.refused: set[str] = set()
 
@@ -279,6 +284,7 @@ class _Run:
         if self.limit is not None:
             self.limit -= outcome.report.measured
         self.by_status.update(outcome.report.by_status)
+        self.anchors = self.anchors or outcome.anchors
         return outcome.report.measured
 
     def _cells(self, chosen: Sequence[Candidate]) -> list[Planned]:
@@ -382,4 +388,5 @@ class _Run:
             batches=tuple(self.batches),
             by_status=dict(self.by_status),
             total_s=time.monotonic() - self.begin,
+            anchors=self.anchors,
         )
