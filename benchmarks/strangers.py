@@ -64,12 +64,13 @@ class Strangers:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the methods may learn from: blocks and kernels, and reference networks."""
+    """What the methods may learn from: blocks and kernels, and reference networks; the sessions of all of them."""
 
     blocks: tuple[Graph, ...]
     blocks_ms: Floats
     networks: tuple[Graph, ...]
     networks_ms: Floats
+    sessions_ms: tuple[tuple[float, ...], ...]
 
 
 def measure_networks(
@@ -100,6 +101,7 @@ def learnt(stores: Sequence[Store], setting: LocalSetting, references: Sequence[
         np.array([sample.latency_ms for sample in blocks]),
         tuple(sample_kernels(there, setting.profile)),
         np.array([sample.latency_ms for sample in there]),
+        tuple(sample.sessions_ms for sample in (*blocks, *there)),
     )
 
 
@@ -224,6 +226,7 @@ def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, objec
         [*known.blocks, *known.networks],
         [*known.blocks_ms, *known.networks_ms],
         is_network=[False] * len(known.blocks) + [True] * len(known.networks),
+        sessions_ms=known.sessions_ms,
         core_cache_bytes=cache,
     )
     training_s = time.monotonic() - begin

@@ -55,7 +55,8 @@ class LatencyPredictor:
     Attributes set by ``fit``: ``known_ms_`` (latency of each kernel that was measured alone, by its hash),
     ``roofline_``, ``booster_``, ``kinds_``, ``ranges_`` (lowest and highest value of each feature by kind),
     ``spread_`` (how far each kernel's price may be off), ``scores_`` (absolute log errors on held-out graphs, over
-    their spread, ascending), ``composition_`` and ``network_scores_`` (None, empty without whole networks),
+    their spread, ascending), ``composition_`` and ``network_scores_`` (None, empty without whole networks; by the
+    furthest session of each),
     ``core_cache_bytes_``, ``held_out_ms_`` (prediction of each training graph by a model that had not seen it; NaN
     for those that none judged), ``held_out_spread_`` (of each, by trees that had not seen its error) and ``fold_``
     (-1 for those). Of more kernels than ``training_size`` lets train, a part trains and another part judges.
@@ -94,6 +95,7 @@ class LatencyPredictor:
         latency_ms: npt.ArrayLike,
         *,
         is_network: Sequence[bool] | None = None,
+        sessions_ms: Sequence[Sequence[float]] | None = None,
         core_cache_bytes: int | None = None,
     ) -> LatencyPredictor:
         """Train on measured graphs.
@@ -104,6 +106,8 @@ class LatencyPredictor:
             is_network: marks whole networks. They do not train the kernels (in a network caches are colder) but fit
                 what a network takes beyond their sum (``composition``). Those with a kernel that has no price take no
                 part.
+            sessions_ms: what each graph was measured at in each of its processes, positive; None for once. Intervals of
+                networks are to hold in all of them.
             core_cache_bytes: second-level cache of the device; None where it is not known.
 
         Raises:
@@ -112,7 +116,8 @@ class LatencyPredictor:
         """
         measured = _floats(latency_ms)
         network = np.zeros(len(graphs), dtype=bool) if is_network is None else np.asarray(is_network, dtype=bool)
-        self._check(graphs, measured, network)
+        sessions = [[one] for one in measured.tolist()] if sessions_ms is None else sessions_ms
+        self._check(graphs, measured, network, sessions)
         blocks = [graph for graph, whole in zip(graphs, network, strict=True) if not whole]
         target = measured[~network]
         self.core_cache_bytes_ = core_cache_bytes
@@ -125,7 +130,10 @@ class LatencyPredictor:
             self._fit_model(blocks, target)
         self._fit_spread(blocks, target)
         self.known_ms_ = _measured_alone(blocks, target)
-        self._fit_composition([g for g, whole in zip(graphs, network, strict=True) if whole], measured[network])
+        wholes = np.flatnonzero(network).tolist()
+        self._fit_composition(
+            [graphs[place] for place in wholes], measured[network], [sessions[place] for place in wholes]
+        )
         return self
 
     def predict(self, graphs: Sequence[Graph], *, network: bool = False) -> Floats:
@@ -194,10 +202,19 @@ class LatencyPredictor:
         known = self.known_ms_
         return np.array([bool(known) and kernel.kernel_hash in known for kernel in kernels], dtype=bool)
 
-    def _check(self, graphs: Sequence[Graph], measured: Floats, network: npt.NDArray[np.bool_]) -> None:
+    def _check(
+        self,
+        graphs: Sequence[Graph],
+        measured: Floats,
+        network: npt.NDArray[np.bool_],
+        sessions: Sequence[Sequence[float]],
+    ) -> None:
         if measured.shape != (len(graphs),) or network.shape != (len(graphs),):
             raise UsageError(f"{len(graphs)} graphs, {measured.shape} latencies and {network.shape} marks do not match")
-        if not np.all(np.isfinite(measured) & (measured > 0)):
+        if len(sessions) != len(graphs) or not all(map(len, sessions)):
+            raise UsageError(f"{len(graphs)} graphs need as many lists of sessions, none of them empty")
+        every = np.array([value for values in sessions for value in values], np.float64)
+        if not np.all(np.isfinite(measured) & (measured > 0)) or not np.all(np.isfinite(every) & (every > 0)):
             raise UsageError("latencies must be positive and finite: leave out what could not be measured")
         if min(self.folds, self.leaves) < 2 or self.rounds < 1 or not 0 < self.learning_rate <= 1:
             raise UsageError(
@@ -274,7 +291,9 @@ class LatencyPredictor:
             errors = errors / spread
         self.scores_ = np.sort(errors)
 
-    def _fit_composition(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+    def _fit_composition(
+        self, graphs: Sequence[Graph], latency_ms: Floats, sessions_ms: Sequence[Sequence[float]]
+    ) -> None:
         prices = self.price(graphs)
         whole = [place for place, price in enumerate(prices) if not price.is_lower_bound]
         if len(whole) < NETWORKS_MIN:
@@ -285,7 +304,8 @@ class LatencyPredictor:
         self.composition_ = fit_composition(sums, own, measured)
         others = held_out(sums, own, measured)
         if others is not None:
-            self.network_scores_ = np.sort(np.abs(np.log(measured / others)))
+            # What anybody compares a price with is one session: the furthest counts, not their median.
+            self.network_scores_ = np.sort(furthest(others, [sessions_ms[place] for place in whole]))
 
     def _fit_part(self, graphs: Sequence[Graph], latency_ms: Floats) -> tuple[Floats, Ints]:
         """Train on a part of many graphs and predict another; NaN, and fold -1, for those that are not judged."""
@@ -349,6 +369,12 @@ class LatencyPredictor:
                 hi_ms=None if reach is None else cost * float(reach[row]),
             )
         return prices
+
+
+def furthest(priced_ms: Floats, sessions_ms: Sequence[Sequence[float]]) -> Floats:
+    """Absolute log error of each price against the session that is furthest from it, shape (networks,)."""
+    pairs = zip(priced_ms.tolist(), sessions_ms, strict=True)
+    return np.array([max(abs(math.log(price / one)) for one in sessions) for price, sessions in pairs], np.float64)
 
 
 def _kinds(kernels: Sequence[Kernel]) -> list[str]:

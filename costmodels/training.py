@@ -94,6 +94,7 @@ def train(
         [*graphs, *(graph for _, graph in networks)],
         [sample.latency_ms for sample in [*samples, *(sample for sample, _ in networks)]],
         is_network=[False] * len(samples) + [True] * len(networks),
+        sessions_ms=[sample.sessions_ms for sample in [*samples, *(sample for sample, _ in networks)]],
         core_cache_bytes=core_cache_bytes,
     )
     data, around = training_data(

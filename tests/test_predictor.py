@@ -188,6 +188,24 @@ def test_what_networks_take_beyond_their_sum_is_fitted_leaves_blocks_alone_and_s
     assert len(made.network_scores_) == len(networks)
 
 
+def test_an_interval_of_a_network_is_to_hold_in_every_session(cell_graphs, law) -> None:
+    blocks, networks = cell_graphs[:60], joined(cell_graphs)
+    graphs, marks = [*blocks, *networks], [False] * 60 + [True] * len(networks)
+    latency = law.true_ms(graphs)
+    twice = [(value, 1.1 * value) for value in latency.tolist()]
+    once = LatencyPredictor(rounds=5).fit(graphs, latency, is_network=marks)
+    more = LatencyPredictor(rounds=5).fit(graphs, latency, is_network=marks, sessions_ms=twice)
+    assert (more.network_scores_ > once.network_scores_).all()
+    assert max(more.network_scores_) <= max(once.network_scores_) + np.log(1.1) + 1e-12
+    np.testing.assert_array_equal(more.predict(graphs), once.predict(graphs))
+
+
+@pytest.mark.parametrize("sessions", [[(1.0,)] * 11, [()] * 12, [(1.0, -1.0)] * 12, [(float("nan"),)] * 12])
+def test_sessions_that_do_not_go_with_the_graphs_are_refused(cell_graphs, sessions) -> None:
+    with pytest.raises(UsageError):
+        LatencyPredictor().fit(cell_graphs[:12], np.ones(12), sessions_ms=sessions)
+
+
 def test_the_size_of_the_cache_decides_what_a_network_has_to_fetch(cell_graphs, law) -> None:
     blocks, networks = cell_graphs[:60], joined(cell_graphs)
     graphs, marks = [*blocks, *networks], [False] * 60 + [True] * len(networks)

@@ -25,7 +25,7 @@ from ..conformal import cross_coverage
 from ..dataset import Sample
 from ..kernel_plan import SHARES_PERCENT
 from ..kernel_work import kind_of
-from ..predictor import LatencyPredictor
+from ..predictor import LatencyPredictor, furthest
 from ..validation import Accuracy, accuracy, repeatability_radius
 from .anchors import Anchor, choose_anchors
 from .training_data import Circumstances, ProbeFingerprint, TrainingData
@@ -179,7 +179,7 @@ def predictor_card(
     inside = np.flatnonzero(chosen).tolist()
     errors = np.abs(np.log(guess / truth))
     known = chosen & np.isfinite(errors)
-    pair = left_out_networks(predictor, judged.networks)
+    left_out = left_out_networks(predictor, judged.networks)
     by_kind = _by_kind(guess[chosen], truth[chosen], [kinds[place] for place in inside])
     device = around.device
     return ModelCard(
@@ -199,11 +199,11 @@ def predictor_card(
         floor=judged.floor,
         floor_radius=repeatability_radius(judged.samples),
         flops_only=judged.flops_only,
-        networks=None if pair is None else accuracy(*pair),
+        networks=None if left_out is None else accuracy(left_out.predicted_ms, left_out.measured_ms),
         by_kind=by_kind,
         by_size=by_size(guess[chosen], truth[chosen]),
         coverage=coverages(errors[known] / spread[known], fold[known]),
-        network_coverage=() if pair is None else coverages(np.abs(np.log(pair[0] / pair[1])), np.arange(len(pair[0]))),
+        network_coverage=() if left_out is None else coverages(left_out.scores, np.arange(len(left_out.scores))),
         limits=_limits(judged, kinds, by_kind, profile, data),
         pairs=thinned_pairs(guess, truth, kinds, [sample.workload.graph_hash for sample in judged.samples], spread),
         anchors=choose_anchors(judged.samples, kinds, judged.purposes),
@@ -237,10 +237,21 @@ def dominant_kinds(predictor: LatencyPredictor, graphs: Sequence[Graph]) -> list
     return found
 
 
-def left_out_networks(
-    predictor: LatencyPredictor, networks: Sequence[tuple[Sample, Graph]]
-) -> tuple[Floats, Floats] | None:
-    """Each network as a correction fitted on all others prices it, and as measured; None with too few of them."""
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Whole networks, each priced by a correction that was fitted on all others; arrays of shape (networks,).
+
+    Attributes:
+        scores: absolute log errors against the session that is furthest.
+    """
+
+    predicted_ms: Floats
+    measured_ms: Floats
+    scores: Floats
+
+
+def left_out_networks(predictor: LatencyPredictor, networks: Sequence[tuple[Sample, Graph]]) -> LeftOut | None:
+    """None with too few of them."""
     prices = predictor.price([graph for _, graph in networks])
     whole = [place for place, price in enumerate(prices) if not price.is_lower_bound]
     if not whole:
@@ -248,7 +259,9 @@ def left_out_networks(
     measured = np.array([networks[place][0].latency_ms for place in whole])
     own = np.array([network_bytes(networks[place][1], predictor.core_cache_bytes_) for place in whole])
     predicted = held_out(np.array([prices[place].total_ms for place in whole]), own, measured)
-    return None if predicted is None else (predicted, measured)
+    if predicted is None:
+        return None
+    return LeftOut(predicted, measured, furthest(predicted, [networks[place][0].sessions_ms for place in whole]))
 
 
 def coverages(scores: Floats, fold: Ints) -> tuple[IntervalCoverage, ...]:

@@ -222,6 +222,7 @@ def transfer(
         [*(row.graph for row in rows), *(graph for _, graph in whole)],
         [*(math.exp(row.label) for row in rows), *(sample.latency_ms for sample, _ in whole)],
         is_network=[False] * len(rows) + [True] * len(whole),
+        sessions_ms=[*((math.exp(row.label),) for row in rows), *(sample.sessions_ms for sample, _ in whole)],
         core_cache_bytes=core_cache_bytes,
     )
     heaviest = max(parts, key=lambda part: part.weight)
