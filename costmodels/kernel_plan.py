@@ -121,12 +121,13 @@ def _candidates(blocks: Iterable[Workload], profile: RuntimeProfile) -> dict[str
     seen: set[str] = set()
     found: dict[str, list[Candidate]] = {}
     for block in blocks:
-        for kernel, cut in kernel_workloads(block, profile):
-            kind = share_of(kernel)
-            if cut is None or kind is None or cut.graph_hash in seen:
-                continue
-            seen.add(cut.graph_hash)
-            found.setdefault(kind, []).append(Candidate(kernel, cut))
+        alone = {cut.graph_hash: Candidate(kernel, cut) for kernel, cut in kernel_workloads(block, profile) if cut}
+        # The runtime writes the reorders that it inserts now in one order and now in another.
+        for graph_hash in sorted(alone.keys() - seen):
+            kind = share_of(alone[graph_hash].kernel)
+            if kind is not None:
+                found.setdefault(kind, []).append(alone[graph_hash])
+        seen |= alone.keys()
     return found
 
 

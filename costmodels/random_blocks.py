@@ -151,8 +151,12 @@ def _pointwise(dice: Dice) -> Drawn | None:
 
 
 def _grouped(dice: Dice) -> Drawn | None:
-    side, groups, inner = dice.side(4, 96), dice.one_of(2, 2, 3, 4, 8, 16, 32), dice.channels(2, 96)
-    channels, out, kernel = groups * inner, groups * dice.channels(2, 96), dice.one_of(1, 1, 3, 3, 5)
+    side, groups = dice.side(4, 96), dice.one_of(2, 2, 3, 4, 8, 16, 32)
+    # Only groups of whole blocks keep the blocked layout.
+    inner, outer = dice.channels(2, 96), dice.channels(2, 96)
+    if dice.chance(0.5):
+        inner, outer = dice.one_of(16, 16, 32, 48, 64), dice.one_of(16, 16, 32, 48, 64)
+    channels, out, kernel = groups * inner, groups * outer, dice.one_of(1, 1, 3, 3, 5)
     macs = inner * out * kernel**2 * side**2
     if macs > _MACS_MAX / 2 or max(channels, out) * side**2 > _ELEMENTS_MAX:
         return None

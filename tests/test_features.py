@@ -19,6 +19,7 @@ def conv(
 
 
 DENSE = conv((1, 3, 32, 32), (16, 3, 3, 3), (1, 16, 16, 16))
+INNER = conv((1, 16, 32, 32), (16, 16, 3, 3), (1, 16, 16, 16))
 DEPTHWISE = conv((1, 24, 14, 14), (24, 1, 5, 5), (1, 24, 14, 14), group=24)
 GROUPED = conv((1, 32, 8, 8), (64, 8, 1, 1), (1, 64, 8, 8), group=4)
 POINTWISE = conv((1, 16, 7, 7), (40, 16, 1, 1), (1, 40, 7, 7))
@@ -67,13 +68,14 @@ def test_bytes_are_moved_once() -> None:
 def test_narrow_types_move_fewer_bytes_and_are_kinds_of_their_own() -> None:
     narrow = conv((1, 3, 32, 32), (16, 3, 3, 3), (1, 16, 16, 16), dtype="int8")
     assert work_of(narrow).input_megabytes == pytest.approx(work_of(DENSE).input_megabytes / 4)
-    assert kind_of(narrow) == "nchwc.Conv.int8.spatial"
+    assert kind_of(narrow) == "nchwc.Conv.int8.shallow"
 
 
 @pytest.mark.parametrize(
     ("kernel", "kind"),
     [
-        (DENSE, "nchwc.Conv.spatial"),
+        (DENSE, "nchwc.Conv.shallow"),
+        (INNER, "nchwc.Conv.spatial"),
         (DEPTHWISE, "nchwc.Conv.depthwise"),
         (GROUPED, "nchwc.Conv.grouped"),
         (POINTWISE, "nchwc.Conv.pointwise"),
