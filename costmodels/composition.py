@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
+from ..profiler.kernels.views import of_one_element
 from ..profiler.records import Json
 
 Floats = npt.NDArray[np.float64]
@@ -242,6 +243,7 @@ def weight_bytes(kernels: Sequence[Kernel]) -> int:
 
 
 def _activation_bytes(kernel: Kernel) -> int:
+    kernel = of_one_element(kernel)  # a view moves nothing
     shapes = [shape for shape in (*kernel.inputs, *kernel.outputs) if shape is not None]
     return sum(map(math.prod, shapes)) * np.dtype(kernel.dtype).itemsize
 

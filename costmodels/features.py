@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..profiler.kernels.graph import Kernel
+from ..profiler.kernels.views import of_one_element
 from .composition import CORE_CACHE_BYTES
 from .kernel_loops import Loops, loops_of
 from .kernel_work import Work, filter_of, work_of
@@ -96,9 +97,12 @@ def feature_matrix(kernels: Sequence[Kernel]) -> Floats:
 
 
 def _each_once(kernels: Sequence[Kernel], row: Callable[[Kernel], list[float]]) -> list[list[float]]:
-    """A row for each; networks repeat their kernels, and short ones are measured as many copies."""
+    """A row for each, and one for all views; networks repeat their kernels, and short ones are measured as copies."""
     known: dict[Kernel, list[float]] = {}
-    return [known[kernel] if kernel in known else known.setdefault(kernel, row(kernel)) for kernel in kernels]
+    return [
+        known[kernel] if kernel in known else known.setdefault(kernel, row(of_one_element(kernel)))
+        for kernel in kernels
+    ]
 
 
 def _terms(work: Work, loops: Loops, cache: int) -> list[float]:

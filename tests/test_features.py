@@ -129,3 +129,11 @@ def test_scalars_and_sequences_have_features_too() -> None:
     ]
     assert np.isfinite(feature_matrix(odd)).all()
     assert work_of(odd[1]).mega_flops * 1e6 == pytest.approx(2 * 49 * 128 * 64)
+
+
+def test_a_view_has_the_work_of_a_call_however_much_it_hands_on() -> None:
+    small, large = (Kernel("Reshape", ((1, n),), ((3,),), ((1, 1, n),)) for n in (1, 1 << 20))
+    assert work_matrix([large]).tolist() == work_matrix([small]).tolist()
+    assert feature_matrix([large]).tolist() == feature_matrix([small]).tolist()
+    copied = Kernel("Concat", ((1, 1 << 20),), (), ((1, 1 << 20),))
+    assert work_matrix([copied])[0].sum() > 4

@@ -17,6 +17,7 @@ from edgecost.profiler.graphs.blocks import ConvBlock, InvertedResidual
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.kernels.cut import kernel_workload, kernel_workloads
 from edgecost.profiler.kernels.graph import Kernel, kernels
+from edgecost.profiler.kernels.views import is_view, of_one_element
 from edgecost.profiler.model_file import split_weights
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.weights import complete
@@ -113,15 +114,39 @@ def test_every_distinct_kernel_alone_is_that_kernel_again(workload: Workload, pr
     for kernel, alone in found:
         assert alone is not None
         (again,) = kernels(alone, profile)
+        wanted = of_one_element(kernel)
         if reads_a_padded_reorder(kernel):
             assert (again.op, again.weights, again.outputs) == (kernel.op, kernel.weights, kernel.outputs)
         else:
-            assert again.kernel_hash == kernel.kernel_hash
-        assert (alone.kind, alone.name) == ("kernel", kernel.signature)
+            assert again.kernel_hash == wanted.kernel_hash
+        assert (alone.kind, alone.name) == ("kernel", wanted.signature)
         outputs = run(alone)
         if not again.op.endswith("ReorderInput"):
             assert [output.shape for output in outputs] == list(again.outputs)
         assert all(np.isfinite(output).all() for output in outputs)
+
+
+def test_views_are_measured_on_one_element_whatever_they_hand_on(profile: RuntimeProfile) -> None:
+    nodes = [
+        node("Relu", ["x"], ["a"]),
+        node("Reshape", ["a", "wide"], ["b"]),
+        node("Sigmoid", ["b"], ["c"]),
+        node("Unsqueeze", ["c", "first"], ["d"]),
+        node("Tanh", ["d"], ["e"]),
+        node("Flatten", ["e"], ["f"], axis=2),
+        node("Softmax", ["f"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(values), name) for name, values in (("wide", [4, 96]), ("first", [0]))
+    ]
+    found = kernel_workloads(custom(nodes, [4, 8, 12], constants), profile)
+    views = [(kernel, alone) for kernel, alone in found if is_view(kernel)]
+    assert [kernel.op for kernel, _ in views] == ["Reshape", "Unsqueeze", "Flatten"]
+    for kernel, alone in views:
+        assert alone is not None
+        assert kernel.outputs != of_one_element(kernel).outputs
+        (output,) = run(alone)
+        assert (output.size, output.ndim) == (1, len(kernel.outputs[0] or ()))
 
 
 def test_a_blocked_convolution_alone_has_no_reorders_at_its_borders(profile: RuntimeProfile) -> None:
@@ -221,4 +246,4 @@ def test_kernels_without_optimisation_stand_alone_too(profile: RuntimeProfile) -
     plain = replace(profile, graph_level="ORT_DISABLE_ALL")
     for kernel, alone in kernel_workloads(attention(), plain):
         assert alone is not None
-        assert [again.kernel_hash for again in kernels(alone, plain)] == [kernel.kernel_hash]
+        assert [again.kernel_hash for again in kernels(alone, plain)] == [of_one_element(kernel).kernel_hash]

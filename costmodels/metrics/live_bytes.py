@@ -16,11 +16,10 @@ import onnx
 
 from ...profiler.kernels.graph import Kernel, Optimised
 from ...profiler.kernels.shapes import ELEMENTWISE
+from ...profiler.kernels.views import VIEWS
 from ...profiler.workload import Workload
 from ..kernel_work import work_of
 
-#: Kernels whose output is their first input under another shape.
-_VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 #: Kernels that a runtime lets write over an input of the same size that nobody reads after them.
 _IN_PLACE = ELEMENTWISE | {"Gelu", "Erf", "Sub", "Div", "Sqrt", "Exp", "Neg", "Softmax", "Elu", "Selu", "Softplus"}
 
@@ -93,7 +92,7 @@ def _reused(
 ) -> str:
     """The buffer that an output goes to: an input's where the kernel allows it, else one of its own."""
     read = [place[one] for one in node.input if one in place]
-    if node.op_type in _VIEWS and read:
+    if node.op_type in VIEWS and read:
         return read[0]
     if node.op_type in _IN_PLACE:
         for buffer in read:

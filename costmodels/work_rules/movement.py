@@ -1,7 +1,7 @@
 """Operators that move data and compute nothing: their work is bytes.
 
 A view (Reshape and its kin) copies only where the runtime cannot let the output share the input's memory, which a
-kernel does not tell; its bytes are an upper bound.
+kernel does not tell; its bytes are an upper bound. Prices take it for a call (``profiler.kernels.views``).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from ..workload import Workload
 from .graph import Kernel, Optimised, optimise
 from .origin import node_reads
 from .shapes import asked_types, concrete_shape
+from .views import is_view, of_one_element
 
 #: Constants up to this many elements stay as they are: among them are scales, zero points, limits, axes and shapes,
 #: which a kernel may refuse when they are made up. Not so numbers that are none.
@@ -85,16 +86,21 @@ class _Cutter:
         inputs = [self._input(name) for name in fed]
         if any(value is None for value in inputs) or any(name not in self.types for name in made):
             return None
-        graph = helper.make_graph(
-            [node],
-            "graph",
-            [value for value in inputs if value is not None],
-            [helper.make_value_info(name, self.types[name]) for name in made],
-            [self.constants[name] for name in reads if name in self.constants],
-        )
+        outputs = [helper.make_value_info(name, self.types[name]) for name in made]
+        constants = [self.constants[name] for name in reads if name in self.constants]
+        kernel = self.optimised.graph.kernels[index]
+        name = kernel.signature
+        if is_view(kernel) and fed == node.input[:1] and len(made) == 1:
+            name = of_one_element(kernel).signature
+            # Alone it would copy what it hands on within the network: so it is measured on next to nothing.
+            inputs, outputs = [_one_element(value) for value in inputs if value], [_one_element(outputs[0])]
+            if node.op_type == "Reshape":
+                ones = np.ones(len(outputs[0].type.tensor_type.shape.dim), np.int64)
+                constants = [numpy_helper.from_array(ones, node.input[1])]
+        graph = helper.make_graph([node], "graph", [value for value in inputs if value], outputs, constants)
         if not any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
             _rename(graph)
-        return self._workload(graph, self.optimised.graph.kernels[index].signature)
+        return self._workload(graph, name)
 
     def _input(self, name: str) -> onnx.ValueInfoProto | None:
         kind = self.types.get(name)
@@ -122,6 +128,11 @@ class _Cutter:
             skeleton=skeleton.SerializeToString(),
             weights=weights,
         )
+
+
+def _one_element(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    kind = value.type.tensor_type
+    return helper.make_tensor_value_info(value.name, kind.elem_type, [1] * len(kind.shape.dim))
 
 
 def _stays(tensor: onnx.TensorProto) -> bool:
