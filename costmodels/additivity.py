@@ -24,7 +24,7 @@ from ..profiler.precision.convert import convert
 from ..profiler.protocol import Settings
 from ..profiler.workload import Workload
 from .campaign import Planned
-from .composition import Composition, fit_composition, held_out, network_bytes, weight_bytes
+from .composition import OWN, Composition, fit_composition, held_out, network_bytes, weight_bytes
 from .control_flow import ControlFlow
 from .kernel_shares import KernelShare, kernel_shares
 from .kernel_times import kernel_latencies, measure_kernels, network_latencies
@@ -320,7 +320,7 @@ def _compare(
     sums, measured = (
         np.array([float(getattr(rows[place], name)) for place in complete]) for name in ("sum_ms", "latency_ms")
     )
-    own = np.array([rows[place].own_bytes for place in complete], np.float64).reshape(len(complete), 3)
+    own = np.array([rows[place].own_bytes for place in complete], np.float64).reshape(len(complete), len(OWN))
     counts = np.array([rows[place].kernels for place in complete], np.float64)
     composed = held_out(sums, own, measured, [ways[place].network for place in complete], counts)
     if composed is not None:

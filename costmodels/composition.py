@@ -7,6 +7,9 @@ before, and come from further away where they are too many for the core's own ca
 
     latency = scale × Σ kernels + a × weights beyond the caches + b × activations beyond the core's (+ c × kernels)
 
+Weights of convolutions and others have a cost each: a convolution uses each weight for many pixels, and the next ones
+arrive meanwhile; a product of few tokens waits for them.
+
 The last term is asked for where many networks are compared: each kernel begins with code and data that the one before
 it has pushed aside, 0.1 to 0.2 µs of it, which is a tenth of a network of 30 kernels and 50 µs.
 
@@ -26,6 +29,7 @@ from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.kernels.views import of_one_element
 from ..profiler.records import Json
+from .kernel_work import filter_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,10 +37,10 @@ Floats = npt.NDArray[np.float64]
 FIT_MIN = 3
 #: Networks from which weights get a term: with fewer it would fit the noise.
 WEIGHTS_MIN = 6
-#: Networks from which all three terms are fitted.
+#: Networks from which all terms are fitted.
 ALL_TERMS_MIN = 12
 #: What comes from beyond the cache of a core, in the order of the columns of ``bytes_moved``.
-MOVED = ("weights", "activations")
+MOVED = ("weights of convolutions", "other weights", "activations")
 #: A core's own cache where the machine does not tell: that of the server cores the correction was found on.
 CORE_CACHE_BYTES = 1 << 20
 #: Sizes that are tried for what the caches hold of a network's weights, in megabytes. On a virtual machine with a
@@ -50,7 +54,8 @@ OLDER_CACHES = 2.0
 _ACTIVATION_CACHES = 0.5
 _MEGABYTE = 1e6
 #: Columns of ``own_bytes``.
-_WEIGHTS, _FIRST_WEIGHTS, _ACTIVATIONS = range(3)
+OWN = ("weights", "first weights", "activations", "weights of convolutions")
+_WEIGHTS, _FIRST_WEIGHTS, _ACTIVATIONS, _CONVOLUTIONS = range(len(OWN))
 #: Relative errors up to this are the business of any fit; a network beyond it may have been disturbed.
 _USUAL_ERROR = 0.05
 _REWEIGHTINGS = 10
@@ -71,7 +76,7 @@ class Composition:
     """
 
     scale: float = 1.0
-    ms_per_megabyte: tuple[float, float] = (0.0, 0.0)
+    ms_per_megabyte: tuple[float, float, float] = (0.0, 0.0, 0.0)
     networks: int = 0
     ms_per_kernel: float | None = None
 
@@ -89,7 +94,7 @@ class Composition:
 
         Args:
             sums_ms: of kernels, shape (networks,).
-            own: what each network brings, shape (networks, 3), from ``network_bytes``.
+            own: what each network brings, shape (networks, 4), from ``network_bytes``.
             kernels: how many each has, shape (networks,); None leaves their term out.
             weights_bytes: of the whole network, where a row is a part of one; broadcast to shape (networks,).
         """
@@ -98,16 +103,20 @@ class Composition:
         return composed if kernels is None or self.ms_per_kernel is None else composed + self.ms_per_kernel * kernels
 
     def moved_bytes(self, own: Floats, weights_bytes: npt.ArrayLike | None = None) -> Floats:
-        """Bytes of each kind in ``MOVED`` that come from beyond the caches, shape (networks, 2); see ``compose``."""
+        """Bytes of each kind in ``MOVED`` that come from beyond the caches, shape (networks, 3); see ``compose``."""
         weights = own[:, _WEIGHTS] if weights_bytes is None else np.asarray(weights_bytes, np.float64)
         share = np.maximum(0.0, weights - self.cached_bytes) / np.maximum(1.0, weights)
-        counted = own[:, _FIRST_WEIGHTS if self.is_capped else _WEIGHTS]
-        return np.stack([counted * share, own[:, _ACTIVATIONS]], axis=1)
+        if self.is_capped:
+            return np.stack([own[:, _FIRST_WEIGHTS] * share, 0.0 * share, own[:, _ACTIVATIONS]], axis=1)
+        others = own[:, _WEIGHTS] - own[:, _CONVOLUTIONS]
+        return np.stack([own[:, _CONVOLUTIONS] * share, others * share, own[:, _ACTIVATIONS]], axis=1)
 
     def terms(self) -> str:
-        """For people: ``1.027 × Σ kernels + weights beyond 8 MB at 33 GB/s``."""
-        held = {"weights": f"beyond {self.cached_bytes / _MEGABYTE:g} MB", "activations": "beyond the core's cache"}
-        told = [f"{name} {held[name]} at {speed:.0f} GB/s" for name, speed in self.bandwidths_gb_s.items() if speed]
+        """For people: ``1.027 × Σ kernels + other weights beyond 8 MB at 33 GB/s``."""
+        held = f"beyond {self.cached_bytes / _MEGABYTE:g} MB"
+        places = (held, held, "beyond the core's cache")
+        pairs = zip(self.bandwidths_gb_s.items(), places, strict=True)
+        told = [f"{name} {place} at {speed:.0f} GB/s" for (name, speed), place in pairs if speed]
         told += [f"{self.ms_per_kernel * 1e3:.2f} µs for each kernel"] if self.ms_per_kernel else []
         return " + ".join([f"{self.scale:.3f} × Σ kernels", *told])
 
@@ -132,7 +141,7 @@ def fit_composition(sums_ms: Floats, own: Floats, measured_ms: Floats, kernels: 
 
     Args:
         sums_ms, measured_ms: per network, shape (networks,).
-        own: what each network brings, shape (networks, 3), from ``network_bytes``.
+        own: what each network brings, shape (networks, 4), from ``network_bytes``.
         kernels: how many each has, shape (networks,); None fits no term for them.
 
     Raises:
@@ -160,12 +169,13 @@ def _fit_with(
 ) -> Composition:
     count = len(measured_ms)
     moved = Composition(cached_bytes=cached_bytes).moved_bytes(own) / _MEGABYTE
-    used = 1 if count < ALL_TERMS_MIN else len(MOVED)
-    terms = np.column_stack([sums_ms, moved[:, :used], *([] if kernels is None else [kernels])])
-    costs = robust_costs(terms / measured_ms[:, None]).tolist()
-    each = None if kernels is None else costs.pop()
-    scale, weights, activations = [*costs, 0.0][:3]
-    return Composition(scale, (weights, activations), count, each, cached_bytes)
+    if count < ALL_TERMS_MIN:
+        terms = np.column_stack([sums_ms, moved[:, :2].sum(axis=1)])
+        scale, weights = robust_costs(terms / measured_ms[:, None]).tolist()
+        return Composition(scale, (weights, weights, 0.0), count, None, cached_bytes)
+    terms = np.column_stack([sums_ms, moved, *([] if kernels is None else [kernels])])
+    scale, convolutions, others, activations, *each = robust_costs(terms / measured_ms[:, None]).tolist()
+    return Composition(scale, (convolutions, others, activations), count, each[0] if each else None, cached_bytes)
 
 
 def robust_costs(terms: Floats) -> Floats:
@@ -221,8 +231,9 @@ def network_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None
 
 
 def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) -> Floats:
-    """What each kernel brings whatever network it is in, shape (kernels, 3): its weights, those up to one cache of the
-    core, and its activations beyond that cache. Of the weights a share counts, the same for all of a network.
+    """What each kernel brings whatever network it is in, shape (kernels, 4), in the order of ``OWN``: its weights,
+    those up to one cache of the core, its activations beyond that cache, and its weights if it is a convolution. Of the
+    weights a share counts, the same for all of a network.
 
     A weight that two kernels read counts twice; activations count where they are written and where they are read, as
     far as their shapes are known.
@@ -234,7 +245,8 @@ def own_bytes(kernels: Sequence[Kernel], core_cache_bytes: int | None = None) ->
     weights = np.array([_bytes_read(kernel) for kernel in kernels], np.float64)
     activations = np.array([_activation_bytes(kernel) for kernel in kernels], np.float64)
     beyond = np.maximum(0.0, activations - _ACTIVATION_CACHES * cache)
-    return np.stack([weights, np.minimum(weights, cache), beyond], axis=1)
+    convolves = np.array([filter_of(kernel) is not None for kernel in kernels], dtype=bool)
+    return np.stack([weights, np.minimum(weights, cache), beyond, np.where(convolves, weights, 0.0)], axis=1)
 
 
 def weight_bytes(kernels: Sequence[Kernel]) -> int:

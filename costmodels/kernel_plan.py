@@ -9,7 +9,7 @@ beyond them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,8 +28,8 @@ from .random_blocks import random_blocks
 #: (depthwise convolutions, reorders and transposes were priced worst) and on what networks are made of.
 SHARES_PERCENT = {
     "depthwise": 15.0,
-    "pointwise": 14.5,
-    "spatial": 11.5,
+    "pointwise": 14.0,
+    "spatial": 11.0,
     "grouped": 3.0,
     "vector": 2.0,
     "shallow": 2.5,
@@ -45,7 +45,7 @@ SHARES_PERCENT = {
     **dict.fromkeys(("Reshape", "nchwc.MaxPool", "nchwc.AveragePool"), 0.7),
 }
 #: All other kinds together, and each of them, get no more than this.
-_OTHERS_PERCENT, _OTHER_PERCENT = 22.0, 0.45
+_OTHERS_PERCENT, _OTHER_PERCENT = 24.0, 0.45
 #: Blocks that are drawn for each kernel that is asked for: some dozen candidates for a place among the common kinds.
 _BLOCKS_EACH = 1.5
 #: Blocks that are drawn at the least: of less there is little to choose from.
@@ -96,12 +96,7 @@ def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: i
     """As ``plan_kernels``, from the kernels of given blocks: the places that one kind leaves go to the others."""
     known = _candidates(blocks, profile)
     room = {kind: max(1, round(SHARES_PERCENT[kind] / 100 * count)) for kind in SHARES_PERCENT if kind in known}
-    others = [kind for kind in known if kind not in room]
-    each = max(1, round(_OTHER_PERCENT / 100 * count))
-    left = round(_OTHERS_PERCENT / 100 * count)
-    for kind in sorted(others, key=lambda kind: -len(known[kind])):
-        room[kind] = min(each, len(known[kind]), left)
-        left -= room[kind]
+    room |= _dealt({kind: len(known[kind]) for kind in known if kind not in room}, count)
     random = np.random.default_rng(seed)
     ranked = {kind: unlike(known[kind], random) for kind in room}
     chosen = {kind: min(places, len(known[kind])) for kind, places in room.items()}
@@ -114,6 +109,18 @@ def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: i
     found = [known[kind][place].cut for kind in room for place in ranked[kind][: chosen[kind]]]
     # In an order that says nothing, so that a machine that drifts meanwhile does not look like kinds that differ.
     return [found[place] for place in random.permutation(len(found)).tolist()][:count]
+
+
+def _dealt(candidates: Mapping[str, int], count: int) -> dict[str, int]:
+    """Places of the kinds that have no share of their own, one after the other: without any a kind has no price."""
+    most, left = max(1, round(_OTHER_PERCENT / 100 * count)), round(_OTHERS_PERCENT / 100 * count)
+    places = dict.fromkeys(sorted(candidates, key=lambda kind: -candidates[kind]), 0)
+    for place in range(most):
+        for kind in places:
+            if left and candidates[kind] > place:
+                places[kind] += 1
+                left -= 1
+    return places
 
 
 def _candidates(blocks: Iterable[Workload], profile: RuntimeProfile) -> dict[str, list[Candidate]]:
@@ -132,7 +139,8 @@ def _candidates(blocks: Iterable[Workload], profile: RuntimeProfile) -> dict[str
 
 
 def unlike(candidates: Sequence[Candidate], random: np.random.Generator) -> list[int]:
-    """Places of the candidates, each drawn with the square of its distance from the nearest drawn before.
+    """Places of the candidates: one of each kind, then each drawn with the square of its distance from the nearest one
+    drawn before.
 
     So the draw spreads over what there is without dwelling on the outermost (k-means++: Arthur & Vassilvitskii, SODA
     2007, §2).
@@ -140,8 +148,11 @@ def unlike(candidates: Sequence[Candidate], random: np.random.Generator) -> list
     columns = feature_matrix([candidate.kernel for candidate in candidates])[:, _UNLIKE]
     deviation = columns.std(axis=0)
     columns = columns / np.where(deviation > 0, deviation, 1.0)
-    order = [int(random.integers(len(candidates)))]
-    distance = _squares(columns, order[0])
+    by_kind: dict[str | None, list[int]] = {}
+    for place, candidate in enumerate(candidates):
+        by_kind.setdefault(kind_of(candidate.kernel), []).append(place)
+    order = [places[int(random.integers(len(places)))] for places in by_kind.values()]
+    distance = np.min([_squares(columns, place) for place in order], axis=0)
     while len(order) < len(candidates):
         if not distance.any():  # the rest differ in nothing that is looked at
             order += sorted(set(range(len(candidates))) - set(order))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..profiler.errors import UsageError
 from ..profiler.kernels.graph import Kernel
-from .composition import own_bytes
+from .composition import OWN, own_bytes
 from .conformal import conformal_radius
 from .predictor import Graph, LatencyPredictor
 
@@ -150,6 +150,6 @@ class PopulationPricer:
         composition, cache = self.predictor.composition_, self.predictor.core_cache_bytes_
         if composition is None:
             return sums_ms
-        own = own_bytes(population.kernels, cache).reshape(-1, 3)
+        own = own_bytes(population.kernels, cache).reshape(-1, len(OWN))
         priced = np.stack([population.sums(np.where(is_priced, column, 0.0)) for column in own.T], axis=1)
         return composition.compose(sums_ms, priced, weights_bytes=population.sums(own[:, 0]))

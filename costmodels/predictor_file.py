@@ -164,12 +164,14 @@ def _composition(value: Json, core_cache_bytes: int | None) -> Composition | Non
     scale, costs, networks = (value.get(name) for name in ("scale", "ms_per_megabyte", "networks"))
     if not isinstance(scale, float) or not isinstance(costs, list) or not isinstance(networks, int):
         raise ArtefactError("the correction for whole networks is not one", remedy=_REMEDY)
-    weights, activations = (float(cost) for cost in costs if isinstance(cost, int | float))
+    known = [float(cost) for cost in costs if isinstance(cost, int | float)]
     cached = value.get("cached_bytes")
     if isinstance(cached, float):
-        return Composition(scale, (weights, activations), networks, cached_bytes=cached)
+        convolutions, others, activations = known
+        return Composition(scale, (convolutions, others, activations), networks, cached_bytes=cached)
+    weights, activations = known
     older = OLDER_CACHES * (core_cache_bytes or CORE_CACHE_BYTES)
-    return Composition(scale, (weights, activations), networks, cached_bytes=older, is_capped=True)
+    return Composition(scale, (weights, weights, activations), networks, cached_bytes=older, is_capped=True)
 
 
 def _table(value: Json) -> dict[str, list[Json]]:

@@ -26,13 +26,14 @@ from edgecost.profiler.errors import UsageError
 from edgecost.profiler.kernels.graph import Kernel
 
 MEGABYTES = st.integers(0, 200_000_000).map(lambda size: size / 1e6)
-#: Per network: milliseconds of its kernels, and megabytes of each kind, which are whole bytes.
-NETWORK = st.tuples(st.floats(0.1, 100), MEGABYTES, MEGABYTES)
+#: Per network: milliseconds of its kernels, and megabytes of weights of convolutions, of other weights and of
+#: activations, which are whole bytes.
+NETWORK = st.tuples(st.floats(0.1, 100), MEGABYTES, MEGABYTES, MEGABYTES)
 FAMILY = st.lists(NETWORK, min_size=ALL_TERMS_MIN, max_size=20)
 SCALE = st.floats(0.5, 2)
-COSTS = st.tuples(st.floats(0, 1), st.floats(0, 1))
+COSTS = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 
-Family = list[tuple[float, float, float]]
+Family = list[tuple[float, float, float, float]]
 
 
 #: One of the sizes that are tried.
@@ -40,13 +41,13 @@ CACHED = 8e6
 
 
 def columns(family: Family) -> tuple[Floats, Floats]:
-    """Milliseconds of the kernels, and what each network brings: weights, those up to a cache, activations."""
-    table = np.array(family, np.float64)
-    weights, activations = table[:, 1] * 1e6, table[:, 2] * 1e6
-    return table[:, 0], np.stack([weights, np.minimum(weights, CORE_CACHE_BYTES), activations], axis=1)
+    """Milliseconds of the kernels, and what each network brings, in the order of ``composition.OWN``."""
+    sums, convolutions, others, activations = np.array(family, np.float64).T * np.array([[1.0], [1e6], [1e6], [1e6]])
+    weights = convolutions + others
+    return sums, np.stack([weights, np.minimum(weights, CORE_CACHE_BYTES), activations, convolutions], axis=1)
 
 
-def noisy(family: Family, scale: float, costs: tuple[float, float]) -> tuple[Floats, Floats, Floats]:
+def noisy(family: Family, scale: float, costs: tuple[float, float, float]) -> tuple[Floats, Floats, Floats]:
     sums, own = columns(family)
     noise = np.exp(0.02 * np.random.default_rng(0).standard_normal(len(sums)))
     return sums, own, Composition(scale, costs, cached_bytes=CACHED).compose(sums, own) * noise
@@ -54,7 +55,7 @@ def noisy(family: Family, scale: float, costs: tuple[float, float]) -> tuple[Flo
 
 @given(FAMILY, SCALE, COSTS)
 def test_a_family_that_keeps_the_law_is_composed_exactly(
-    family: Family, scale: float, costs: tuple[float, float]
+    family: Family, scale: float, costs: tuple[float, float, float]
 ) -> None:
     sums, own = columns(family)
     measured = Composition(scale, costs, cached_bytes=CACHED).compose(sums, own)
@@ -66,14 +67,14 @@ def test_a_family_that_keeps_the_law_is_composed_exactly(
 @pytest.mark.parametrize("cached_bytes", [1e6, 8e6, 24e6])
 def test_the_terms_of_a_varied_family_and_what_the_caches_hold_are_recovered(cached_bytes: float) -> None:
     rng = np.random.default_rng(1)
-    sums, own = rng.uniform(1, 50, 20), rng.uniform(1e5, 1e8, (20, 3))
-    costs = (0.043, 0.003)
+    sums, own = columns([(rng.uniform(1, 50), *rng.uniform(0.1, 100, 3)) for _ in range(24)])
+    costs = (0.043, 0.09, 0.003)
     fitted = fit_composition(sums, own, Composition(0.99, costs, cached_bytes=cached_bytes).compose(sums, own))
     assert_allclose(
         [fitted.scale, *fitted.ms_per_megabyte, fitted.cached_bytes], [0.99, *costs, cached_bytes], rtol=1e-8
     )
     assert fitted.bandwidths_gb_s == pytest.approx(dict(zip(MOVED, (1 / cost for cost in costs), strict=True)))
-    assert f"weights beyond {cached_bytes / 1e6:g} MB at 23 GB/s" in fitted.terms()
+    assert f"weights of convolutions beyond {cached_bytes / 1e6:g} MB at 23 GB/s" in fitted.terms()
 
 
 @given(FAMILY, SCALE, COSTS, st.randoms(use_true_random=False))
@@ -102,35 +103,36 @@ def test_no_term_is_negative(family, scale, costs) -> None:
 
 @given(st.lists(NETWORK, min_size=FIT_MIN, max_size=WEIGHTS_MIN - 1))
 def test_few_networks_fit_the_scale_alone(family: Family) -> None:
-    sums, own, measured = noisy(family, 1.1, (0.05, 0.003))
+    sums, own, measured = noisy(family, 1.1, (0.05, 0.08, 0.003))
     fitted = fit_composition(sums, own, measured)
-    assert (fitted.scale, fitted.ms_per_megabyte) == (float(np.median(measured / sums)), (0.0, 0.0))
+    assert (fitted.scale, fitted.ms_per_megabyte) == (float(np.median(measured / sums)), (0.0, 0.0, 0.0))
     assert set(fitted.bandwidths_gb_s.values()) == {None}
 
 
 @given(st.lists(NETWORK, min_size=WEIGHTS_MIN, max_size=ALL_TERMS_MIN - 1))
 def test_some_networks_fit_no_term_for_activations(family: Family) -> None:
-    sums, own, measured = noisy(family, 1.1, (0.05, 0.003))
+    sums, own, measured = noisy(family, 1.1, (0.05, 0.08, 0.003))
     fitted = fit_composition(sums, own, measured)
-    assert fitted.ms_per_megabyte[1] == 0.0
-    assert fit_composition(sums, own * np.array([1, 1, 7]), measured) == fitted
+    assert fitted.ms_per_megabyte[2] == 0.0
+    assert fitted.ms_per_megabyte[0] == fitted.ms_per_megabyte[1]
+    assert fit_composition(sums, own * np.array([1, 1, 7, 1]), measured) == fitted
 
 
 def test_from_fewer_networks_than_that_nothing_is_fitted() -> None:
     two = np.ones(FIT_MIN - 1)
     with pytest.raises(UsageError, match="at least 3 networks; there are 2"):
-        fit_composition(two, np.ones((2, 3)), two)
+        fit_composition(two, np.ones((2, 4)), two)
 
 
 @pytest.mark.parametrize("count", range(FIT_MIN + 1))
 def test_with_too_few_networks_none_is_held_out(count: int) -> None:
     some = np.ones(count)
-    assert held_out(some, np.ones((count, 3)), some) is None
+    assert held_out(some, np.ones((count, 4)), some) is None
 
 
 @given(st.lists(NETWORK, min_size=FIT_MIN + 1, max_size=14), st.data())
 def test_a_network_that_is_held_out_has_no_say_in_its_own_latency(family, data) -> None:
-    sums, own, measured = noisy(family, 1.1, (0.05, 0.003))
+    sums, own, measured = noisy(family, 1.1, (0.05, 0.08, 0.003))
     place = data.draw(st.integers(0, len(family) - 1))
     changed = measured.copy()
     changed[place] *= 3
@@ -144,7 +146,7 @@ def test_a_network_that_is_held_out_has_no_say_in_its_own_latency(family, data) 
 
 def test_the_plain_sum_is_the_correction_of_nothing() -> None:
     sums = np.array([1.0, 2.0])
-    assert_allclose(Composition().compose(sums, np.full((2, 3), 1e9)), sums)
+    assert_allclose(Composition().compose(sums, np.full((2, 4), 1e9)), sums)
 
 
 HALF = Kernel("Conv", ((1, 4, 8, 8),), ((8, 4, 3, 3), (8,)), ((1, 8, 8, 8),), (), "float16", (0,), "a")
@@ -153,10 +155,10 @@ PRODUCT = Kernel("MatMul", ((1, 8),), ((8, 16),), (None,), (), "float32", (1,), 
 
 def test_bytes_count_as_often_as_they_move_and_by_their_type() -> None:
     # Activations count beyond half a cache in each kernel.
-    assert_allclose(network_bytes([HALF], 200), [592, 200, (4 * 64 + 8 * 64) * 2 - 100])
-    assert_allclose(network_bytes([PRODUCT, PRODUCT], 20), [2 * 512, 2 * 20, 2 * (8 * 4 - 10)])
+    assert_allclose(network_bytes([HALF], 200), [592, 200, (4 * 64 + 8 * 64) * 2 - 100, 592])
+    assert_allclose(network_bytes([PRODUCT, PRODUCT], 20), [2 * 512, 2 * 20, 2 * (8 * 4 - 10), 0])
     assert weight_bytes([HALF, PRODUCT]) == (8 * 4 * 9 + 8) * 2 + 8 * 16 * 4
-    assert network_bytes([], 2).tolist() == [0, 0, 0]
+    assert network_bytes([], 2).tolist() == [0, 0, 0, 0]
     assert network_bytes([HALF] * 99).tolist() == network_bytes([HALF] * 99, CORE_CACHE_BYTES).tolist()
 
 
@@ -180,13 +182,15 @@ def test_of_a_predictor_of_an_older_version_a_kernel_counts_up_to_one_cache() ->
 
 
 def test_kernels_share_what_is_fetched_by_their_weights() -> None:
-    kernels, composition = [HALF, PRODUCT, HALF], Composition(1.0, (0.5, 0.1), cached_bytes=900.0)
+    kernels, composition = [HALF, PRODUCT, HALF], Composition(1.0, (0.5, 0.7, 0.1), cached_bytes=900.0)
     own, times = own_bytes(kernels, 600), np.array([1.0, 2.0, 3.0])
     each = composition.compose(times, own, weights_bytes=own[:, 0].sum())
     assert each.sum() == pytest.approx(composition.compose(times.sum()[None], own.sum(axis=0)[None])[0])
     moved = composition.moved_bytes(own, own[:, 0].sum())
     assert moved[0].tolist() == moved[2].tolist()
-    assert moved[0, 0] / moved[1, 0] == pytest.approx(weight_bytes([HALF]) / weight_bytes([PRODUCT]))
+    # One convolves, the other does not.
+    assert moved[0, 0] / moved[1, 1] == pytest.approx(weight_bytes([HALF]) / weight_bytes([PRODUCT]))
+    assert moved[0, 1] == moved[1, 0] == 0
 
 
 def test_of_a_table_only_the_rows_that_are_looked_up_are_read() -> None:
@@ -200,7 +204,7 @@ def test_a_lookup_of_unknown_size_counts_its_whole_table() -> None:
 
 
 def test_the_ways_of_one_model_are_held_out_together() -> None:
-    sums, own = np.arange(1.0, 9.0), np.ones((8, 3))
+    sums, own = np.arange(1.0, 9.0), np.ones((8, 4))
     kin = [0, 0, 1, 1, 2, 2, 3, 3]
     before = held_out(sums, own, sums, kin)
     after = held_out(sums, own, sums * np.array([1, 5, 1, 1, 1, 1, 1, 1]), kin)
@@ -215,11 +219,14 @@ def test_the_ways_of_one_model_are_held_out_together() -> None:
 
 def test_what_each_kernel_takes_beyond_its_own_time_is_recovered_where_it_is_asked_for() -> None:
     rng = np.random.default_rng(2)
-    sums, own, kernels = rng.uniform(0.05, 5, 20), rng.uniform(1e6, 1e8, (20, 3)), rng.integers(20, 400, 20) * 1.0
-    measured = Composition(1.02, (0.004, 0.001), ms_per_kernel=2e-4, cached_bytes=CACHED).compose(sums, own, kernels)
+    sums, own = columns([(rng.uniform(0.05, 5), *rng.uniform(1, 100, 3)) for _ in range(24)])
+    kernels = rng.integers(20, 400, 24) * 1.0
+    measured = Composition(1.02, (0.004, 0.006, 0.001), ms_per_kernel=2e-4, cached_bytes=CACHED).compose(
+        sums, own, kernels
+    )
     fitted = fit_composition(sums, own, measured, kernels)
     assert_allclose(
-        [fitted.scale, *fitted.ms_per_megabyte, fitted.ms_per_kernel], [1.02, 0.004, 0.001, 2e-4], rtol=1e-6
+        [fitted.scale, *fitted.ms_per_megabyte, fitted.ms_per_kernel], [1.02, 0.004, 0.006, 0.001, 2e-4], rtol=1e-6
     )
     assert "0.20 µs for each kernel" in fitted.terms()
     others = held_out(sums, own, measured, kernels=kernels)

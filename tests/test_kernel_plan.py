@@ -6,11 +6,20 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from edgecost.cli.main import main
 from edgecost.costmodels.kernel_campaign import measure_random_kernels
-from edgecost.costmodels.kernel_plan import SHARES_PERCENT, choose_kernels, plan_kernels, share_of
+from edgecost.costmodels.kernel_plan import (
+    SHARES_PERCENT,
+    Candidate,
+    choose_kernels,
+    plan_kernels,
+    share_of,
+    unlike,
+)
+from edgecost.costmodels.kernel_work import kind_of
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.random_blocks import random_blocks
 from edgecost.costmodels.random_dice import Dice, Drawn
@@ -19,6 +28,7 @@ from edgecost.costmodels.training import train
 from edgecost.db import Store
 from edgecost.profiler.errors import UsageError
 from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.cut import kernel_workloads
 from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
@@ -78,6 +88,39 @@ def test_no_form_or_kind_takes_more_than_its_share(plan: list[Workload], profile
     named = {name: counts[name] for name in SHARES_PERCENT}
     assert all(count <= SHARES_PERCENT[name] * 1.5 + 1 for name, count in named.items())
     assert sum(counts.values()) - sum(named.values()) <= 0.25 * 150 + 1
+
+
+def test_every_kind_that_the_blocks_bring_has_a_place(profile: RuntimeProfile) -> None:
+    blocks = list(islice(random_blocks(4), 150))
+    kinds = {kind_of(kernel) for block in blocks for kernel, cut in kernel_workloads(block, profile) if cut}
+    chosen = choose_kernels(blocks, profile, 500)
+    # A kernel alone may bring a reorder along; the one that was meant is among its kernels.
+    found = {kind_of(kernel) for cut in chosen for kernel in kernels(cut, profile)}
+    assert {kind for kind in kinds if kind is not None} <= found
+
+
+def relu(channels: int) -> Candidate:
+    kernel = Kernel("Relu", ((1, channels, 8, 8),), (), ((1, channels, 8, 8),))
+    return Candidate(kernel, Workload(kernel.signature, "kernel", kernel.kernel_hash, b""))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kernels_unlike_the_others_are_taken_before_the_many_that_are_alike(seed: int) -> None:
+    candidates = [relu(100 + one) for one in range(60)] + [relu(4), relu(1000), relu(4000)]
+    order = unlike(candidates, np.random.default_rng(seed))
+    assert sorted(order) == list(range(63))
+    assert {60, 61, 62} <= set(order[:8])
+
+
+def test_every_kind_of_a_form_is_among_the_first() -> None:
+    sizes = range(8, 80, 8)
+    blocked, plain = (
+        [Kernel(op, ((1, n, 1, 1),), ((n, n, 1, 1),), ((1, n, 1, 1),)) for n in sizes] for op in ("nchwc.Conv", "Conv")
+    )
+    kernels_ = [*blocked, plain[3]]
+    candidates = [Candidate(one, Workload(one.signature, "kernel", one.kernel_hash, b"")) for one in kernels_]
+    assert {share_of(one) for one in kernels_} == {"vector"}
+    assert len(kernels_) - 1 in unlike(candidates, np.random.default_rng(0))[:2]
 
 
 @pytest.mark.parametrize(

@@ -382,5 +382,7 @@ def _borrowed_composition(part: _Part, core_cache_bytes: int | None, seed: int) 
     )
     if own.composition_ is None:
         return None
-    weights, activations = (cost * math.exp(part.shift.common) for cost in own.composition_.ms_per_megabyte)
-    return replace(own.composition_, ms_per_megabyte=(weights, activations))
+    convolutions, others, activations = np.multiply(
+        own.composition_.ms_per_megabyte, math.exp(part.shift.common)
+    ).tolist()
+    return replace(own.composition_, ms_per_megabyte=(convolutions, others, activations))
