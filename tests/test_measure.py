@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -303,6 +304,10 @@ def test_a_provider_that_falls_back_gives_no_latency() -> None:
 
 def test_an_interruption_ends_the_runner_and_passes_on() -> None:
     def interrupt(kept: Kept) -> None:
+        # A process that was started this moment has no command line yet.
+        deadline = time.monotonic() + 10
+        while len(runners()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert len(runners()) == 2
         raise KeyboardInterrupt
 
