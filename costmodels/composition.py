@@ -39,7 +39,7 @@ FIT_MIN = 3
 WEIGHTS_MIN = 6
 #: Networks from which all terms are fitted.
 ALL_TERMS_MIN = 12
-#: What comes from beyond the cache of a core, in the order of the columns of ``bytes_moved``.
+#: What comes from beyond the cache of a core, in the order of the columns of ``Composition.moved_bytes``.
 MOVED = ("weights of convolutions", "other weights", "activations")
 #: A core's own cache where the machine does not tell: that of the server cores the correction was found on.
 CORE_CACHE_BYTES = 1 << 20
