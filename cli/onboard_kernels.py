@@ -121,6 +121,7 @@ def _print(made: Transferred, setting: LocalSetting) -> None:
             for name, told in _NAMES.items()
         ],
     )
+    click.echo("\n".join(made.efficiency.lines()))
     if made.networks:
         click.echo(f"What a network takes beyond its kernels: from {made.networks} networks measured here.")
     elif made.predictor.composition_ is not None:

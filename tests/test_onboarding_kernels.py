@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from edgecost.costmodels.dataset import Sample
 from edgecost.costmodels.kernel_work import kind_of
-from edgecost.costmodels.onboarding.kernel_shift import choose_kernels, family_of, fit_shift, shift_columns
+from edgecost.costmodels.onboarding.kernel_shift import (
+    choose_kernels,
+    expected_deviation,
+    family_of,
+    fit_shift,
+    shift_columns,
+)
 from edgecost.costmodels.onboarding.kernel_transfer import (
     KernelSource,
     kernel_sources,
@@ -206,3 +212,31 @@ def test_devices_whose_kernels_are_others_are_left_out_with_a_note(notebook, pro
     assert sources == []
     assert any("others than" in note for note in notes)
     assert any("too few" in note for note in notes)
+
+
+def test_more_kernels_are_never_expected_to_make_it_worse_and_to_leave_what_the_trees_get_wrong(made, kernels) -> None:
+    transferred, measured = made
+    report = transferred.efficiency
+    assert report.samples == len(measured)
+    assert report.error_percent == pytest.approx(transferred.errors_percent["shift"])
+    expected = [gain.error_percent for gain in report.gains]
+    assert [gain.more for gain in report.gains] == [10, 20, 50, 100]
+    assert min(expected) > 0
+    assert expected == sorted(expected, reverse=True)
+    assert max(expected) <= report.error_percent
+    assert transferred.document()["efficiency"]["gains"][0]["more"] == 10
+
+
+def test_what_is_expected_of_more_kernels_is_what_they_bring_where_the_model_is_right(kernels) -> None:
+    """Ratios drawn from the prior itself: what is left after more rows is as large as was expected."""
+    columns = shift_columns(kernels)
+    generator, noise = np.random.default_rng(2), 0.05
+    errors, expected = [], []
+    for _ in range(12):
+        effect = generator.normal(size=columns.values.shape[1]) * np.array([0.3, 0.1, 0.1, 0.05])[columns.group]
+        ratio = columns.values @ effect + noise * generator.normal(size=len(kernels))
+        few, many = np.arange(15), np.arange(60)
+        expected.append(expected_deviation(columns, fit_shift(columns, few, ratio[few]), many))
+        left = fit_shift(columns, many, ratio[many]).log_ratio[60:] - ratio[60:]
+        errors.append(float(np.std(left)))
+    assert np.mean(errors) == pytest.approx(np.mean(expected), rel=0.3)

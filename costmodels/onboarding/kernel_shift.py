@@ -33,6 +33,8 @@ _LEVEL = 0.3
 _FAR = 4.0
 #: The ratios' deviation, from their median absolute deviation, and the least that is taken for it.
 _MAD, _LEAST = 1.4826, 0.02
+#: Points of the lattice with less weight than this are not asked what they expect.
+_NEGLIGIBLE = 1e-3
 _MOVES = ("Reorder", "Transpose", "Concat", "Slice", "Split", "Pad", "Reshape", "Flatten", "Gather", "Resize", "Tile")
 
 
@@ -95,12 +97,14 @@ class Shift:
         loo: shape (measured,), log ratio of each measured kernel from the others.
         log_evidence: of the ratios, for the choice between known devices.
         common: the factor for all, a median.
+        weights: of the points of the lattice, shape (points,), by what the ratios say of each.
     """
 
     log_ratio: Floats
     loo: Floats
     log_evidence: float
     common: float
+    weights: Floats
 
 
 def fit_shift(columns: Columns, rows: npt.ArrayLike, log_ratio: npt.ArrayLike) -> Shift:
@@ -135,7 +139,25 @@ def fit_shift(columns: Columns, rows: npt.ArrayLike, log_ratio: npt.ArrayLike) -
         loo=common + weight @ np.array(left_out) / total,
         log_evidence=max(evidence) + math.log(total / len(evidence)),
         common=common,
+        weights=weight / total,
     )
+
+
+def expected_deviation(columns: Columns, shift: Shift, rows: npt.ArrayLike) -> float:
+    """How far off the shift of a kernel is expected to be, in logarithms, once these rows are measured: the standard
+    deviation, noise included, on the average over all kernels and over the lattice as the ratios weigh it.
+    """
+    known = columns.values[np.asarray(rows, dtype=np.int64)]
+    mean = 0.0
+    for (variance, noise), weight in zip(_lattice(columns), shift.weights.tolist(), strict=True):
+        if weight < _NEGLIGIBLE:
+            continue
+        gain = columns.values * variance
+        factor = np.linalg.cholesky(known * variance @ known.T + noise**2 * np.eye(len(known)))
+        told = np.linalg.solve(factor, known @ gain.T)
+        left = np.maximum(0.0, np.sum(gain * columns.values, axis=1) - np.sum(told**2, axis=0))
+        mean += weight * float(np.mean(np.sqrt(left + noise**2)))
+    return mean / float(shift.weights[shift.weights >= _NEGLIGIBLE].sum())
 
 
 def _lattice(columns: Columns) -> list[tuple[Floats, float]]:

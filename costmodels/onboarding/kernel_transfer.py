@@ -9,9 +9,9 @@ what the translation gets wrong, but of the new device's own kernels, each left 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from ..composition import FIT_MIN, Composition
 from ..dataset import NETWORK_PURPOSES, Sample, load_samples, sample_kernels
 from ..kernel_work import kind_of
 from ..predictor import LatencyPredictor
+from ..space_models.efficiency import EfficiencyReport
+from .kernel_efficiency import kernel_efficiency
 from .kernel_shift import Shift, choose_kernels, fit_shift, shift_columns
 
 Floats = npt.NDArray[np.float64]
@@ -84,6 +86,7 @@ class Transferred:
         judged: kernels of the new device behind ``errors_percent``, ``judged_graphs`` their kernels, and ``judged_ms``
             what this predictor says of each without having seen it, ``judged_spread`` what the radius of its interval
             is multiplied by; shape (kernels,).
+        efficiency: what more kernels would bring.
     """
 
     predictor: LatencyPredictor
@@ -97,6 +100,7 @@ class Transferred:
     judged_graphs: tuple[tuple[Kernel, ...], ...]
     judged_ms: Floats
     judged_spread: Floats
+    efficiency: EfficiencyReport
 
     @property
     def networks(self) -> int:
@@ -112,6 +116,7 @@ class Transferred:
             "known_devices": dict(self.weights),
             "errors_percent": dict(self.errors_percent),
             "within_10": dict(self.within_10),
+            "efficiency": asdict(self.efficiency),
         }
 
 
@@ -178,17 +183,21 @@ def plan_transfer(sources: Sequence[KernelSource], budget: int) -> KernelPlan:
     common = set(sources[0].hashes).intersection(*(source.hashes for source in sources[1:]))
     first = sources[0]
     columns = shift_columns([graph[0] for graph in first.graphs])
-    rows = [
-        place
-        for place, sample in enumerate(first.samples)
-        if sample.workload.graph_hash in common and sample.latency_ms >= CHOSEN_MS
-    ]
-    chosen = choose_kernels(columns, rows, budget).tolist()
+    chosen = choose_kernels(columns, _candidates(first, common), budget).tolist()
     kinds: dict[str, int] = {}
     for place in chosen:
         kind = kind_of(first.graphs[place][0]) or ""
         kinds[kind] = kinds.get(kind, 0) + 1
     return KernelPlan(tuple(first.samples[place].workload for place in chosen), kinds)
+
+
+def _candidates(source: KernelSource, common: Container[str]) -> list[int]:
+    """Rows of kernels that every known device measured, and long enough to be timed anywhere."""
+    return [
+        place
+        for place, sample in enumerate(source.samples)
+        if sample.workload.graph_hash in common and sample.latency_ms >= CHOSEN_MS
+    ]
 
 
 def transfer(
@@ -250,6 +259,13 @@ def transfer(
         judged_graphs=tuple(rows[place].graph for place in judged),
         judged_ms=np.exp(errors["shift"]) * [sample.latency_ms for sample in samples],
         judged_spread=spread,
+        efficiency=kernel_efficiency(
+            shift_columns([graph[0] for graph in heaviest.source.graphs]),
+            heaviest.shift,
+            heaviest.rows,
+            np.array(_candidates(heaviest.source, frozenset(heaviest.source.hashes)), np.int64),
+            float(percent["shift"].mean()),
+        ),
     )
 
 
