@@ -16,13 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgecost.costmodels.dataset import Sample, load_samples, sample_kernels
-from edgecost.costmodels.onboarding.kernel_transfer import (
-    PURPOSES,
-    KernelSource,
-    kernel_sources,
-    plan_transfer,
-    transfer,
-)
+from edgecost.costmodels.onboarding.kernel_sources import PURPOSES, KernelSource, kernel_sources
+from edgecost.costmodels.onboarding.kernel_transfer import plan_transfer, transfer
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.db import Store
 from edgecost.profiler.kernels.graph import Kernel

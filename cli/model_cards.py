@@ -306,7 +306,8 @@ def _data_rows(card: ModelCard) -> list[list[str]]:
     purposes = ", ".join(f"{count} {purpose}" for purpose, count in data.purposes.items())
     rows = [["measurements", f"{data.rows}{f' ({purposes})' if purposes else ''}"]]
     if card.model == "predictor":
-        parts = f"{data.graphs} graphs with {data.kernels} kernels, {data.networks} whole networks"
+        kernels = "" if data.kernels is None else f" with {data.kernels} kernels"
+        parts = f"{data.graphs} graphs{kernels}, {data.networks} whole networks"
         rows.append(["of", f"{parts}, in {data.sessions} sessions"])
     elif data.networks:
         rows.append(["of", f"{data.networks} whole networks"])

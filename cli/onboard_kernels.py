@@ -12,7 +12,8 @@ from .output import Talk, few, percent, print_json, print_table
 if TYPE_CHECKING:
     from ..costmodels.cards.model_card import ModelCard
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.onboarding.kernel_transfer import KernelPlan, KernelSource, Transferred
+    from ..costmodels.onboarding.kernel_sources import KernelSource
+    from ..costmodels.onboarding.kernel_transfer import KernelPlan, Transferred
     from ..profiler.records import Json, RuntimeProfile
 
 #: What each of the models that are compared is called.
@@ -37,7 +38,8 @@ def onboard_kernels(
     from ..costmodels.dataset import NETWORK_PURPOSES, load_samples
     from ..costmodels.kernel_times import measure_kernels
     from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.onboarding.kernel_transfer import PURPOSES, kernel_sources, plan_transfer, transfer
+    from ..costmodels.onboarding.kernel_sources import PURPOSES, kernel_sources
+    from ..costmodels.onboarding.kernel_transfer import plan_transfer, transfer
     from ..costmodels.onboarding.transfer_card import transfer_card
     from ..db import Store
     from ..profiler.protocol import Settings

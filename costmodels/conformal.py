@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +47,11 @@ def cross_coverage(scores: npt.NDArray[np.float64], fold: npt.NDArray[np.int64],
         if math.isfinite(radius):
             inside.extend((scores[fold == number] <= radius).tolist())
     return float(np.mean(inside)) if inside else None
+
+
+def furthest_errors(
+    priced_ms: npt.NDArray[np.float64], sessions_ms: Sequence[Sequence[float]]
+) -> npt.NDArray[np.float64]:
+    """Absolute log error of each price against the session that is furthest from it, shape (networks,)."""
+    pairs = zip(priced_ms.tolist(), sessions_ms, strict=True)
+    return np.array([max(abs(math.log(price / one)) for one in sessions) for price, sessions in pairs], np.float64)

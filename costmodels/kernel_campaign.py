@@ -74,13 +74,15 @@ def measure_random_kernels(
     if len(cuts) < count:
         narrator.note(f"{len(cuts)} distinct kernels found; {count} were asked for")
     suffix = f"{seed}-{setting.profile.profile_hash[:8]}"
-    name, wanted = f"kernels-{suffix}", kernel_jobs(cuts)
+    name, networks_name = f"kernels-{suffix}", f"networks-{suffix}"
     # Anchors are graphs of an earlier session; a session that measures nothing needs none.
-    is_open = is_anything_open(store, setting, name, "kernels", wanted)
+    is_open = is_anything_open(store, setting, name, "kernels", kernel_jobs(cuts))
+    if whole and not is_open:
+        is_open = is_anything_open(store, setting, networks_name, "networks", _network_jobs(whole, session=0))
     check = check_session(store, setting, narrator) if is_open else None
-    _measure_networks(store, setting, narrator, whole, f"networks-{suffix}", session=0)
+    _measure_networks(store, setting, narrator, whole, networks_name, session=0)
     measure_kernels(cuts, store, setting, narrator, Settings(seed=seed), name)
-    _measure_networks(store, setting, narrator, whole, f"networks-{suffix}", session=1)
+    _measure_networks(store, setting, narrator, whole, networks_name, session=1)
     return KernelCampaign(
         len(cuts),
         len(kernel_latencies(store, setting, cuts)),
@@ -101,6 +103,9 @@ def _measure_networks(
     store: Store, setting: LocalSetting, narrator: Narrator, networks: list[Workload], name: str, *, session: int
 ) -> None:
     if networks:
-        wanted = [Planned(network, "network", network.name, -session, session) for network in networks]
         title = f"measuring whole networks, {'after' if session else 'before'} the kernels"
-        measure_planned(store, setting, name, "networks", wanted, narrator, title)
+        measure_planned(store, setting, name, "networks", _network_jobs(networks, session=session), narrator, title)
+
+
+def _network_jobs(networks: list[Workload], *, session: int) -> list[Planned]:
+    return [Planned(network, "network", network.name, round=session) for network in networks]

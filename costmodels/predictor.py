@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..profiler.errors import GateError, UsageError
 from ..profiler.kernels.graph import Kernel
 from .composition import FIT_MIN, Composition, fit_composition, held_out, network_bytes, own_bytes
-from .conformal import conformal_radius
+from .conformal import conformal_radius, furthest_errors
 from .error_spread import Spread, fit_spread, judged_spread, tells_apart
 from .features import FEATURES, WORK, feature_matrix, work_matrix
 from .kernel_work import class_of, kind_among, kind_of, no_price
@@ -305,7 +305,7 @@ class LatencyPredictor:
         others = held_out(sums, own, measured)
         if others is not None:
             # What anybody compares a price with is one session: the furthest counts, not their median.
-            self.network_scores_ = np.sort(furthest(others, [sessions_ms[place] for place in whole]))
+            self.network_scores_ = np.sort(furthest_errors(others, [sessions_ms[place] for place in whole]))
 
     def _fit_part(self, graphs: Sequence[Graph], latency_ms: Floats) -> tuple[Floats, Ints]:
         """Train on a part of many graphs and predict another; NaN, and fold -1, for those that are not judged."""
@@ -369,12 +369,6 @@ class LatencyPredictor:
                 hi_ms=None if reach is None else cost * float(reach[row]),
             )
         return prices
-
-
-def furthest(priced_ms: Floats, sessions_ms: Sequence[Sequence[float]]) -> Floats:
-    """Absolute log error of each price against the session that is furthest from it, shape (networks,)."""
-    pairs = zip(priced_ms.tolist(), sessions_ms, strict=True)
-    return np.array([max(abs(math.log(price / one)) for one in sessions) for price, sessions in pairs], np.float64)
 
 
 def _kinds(kernels: Sequence[Kernel]) -> list[str]:

@@ -1,6 +1,6 @@
 """Random whole networks: from them is learned what a network takes beyond its kernels, and how far off its price is.
 
-Chains of the blocks that `random_blocks` draws one by one, of every size from a tenth of a millisecond to some fifty on
+Chains of the blocks that `random_blocks` draws one by one, from a tenth of a millisecond to some fifteen on
 a core of a server: images through stages that halve the map and widen it, tokens through encoder layers, signals
 through convolutions over time. None of them is a network of a search space.
 """

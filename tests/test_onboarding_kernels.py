@@ -19,12 +19,8 @@ from edgecost.costmodels.onboarding.kernel_shift import (
     fit_shift,
     shift_columns,
 )
-from edgecost.costmodels.onboarding.kernel_transfer import (
-    KernelSource,
-    kernel_sources,
-    plan_transfer,
-    transfer,
-)
+from edgecost.costmodels.onboarding.kernel_sources import KernelSource, kernel_sources
+from edgecost.costmodels.onboarding.kernel_transfer import plan_transfer, transfer
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.profiler.errors import GateError, UsageError
 from edgecost.profiler.kernels.graph import Kernel

@@ -21,11 +21,11 @@ import numpy.typing as npt
 from ...profiler.kernels.graph import Kernel
 from ...profiler.records import RuntimeProfile
 from ..composition import held_out, network_bytes
-from ..conformal import cross_coverage
+from ..conformal import cross_coverage, furthest_errors
 from ..dataset import Sample
 from ..kernel_plan import SHARES_PERCENT
 from ..kernel_work import kind_of
-from ..predictor import LatencyPredictor, furthest
+from ..predictor import LatencyPredictor
 from ..validation import Accuracy, accuracy, repeatability_radius
 from .anchors import Anchor, choose_anchors
 from .training_data import Circumstances, ProbeFingerprint, TrainingData
@@ -261,7 +261,7 @@ def left_out_networks(predictor: LatencyPredictor, networks: Sequence[tuple[Samp
     predicted = held_out(np.array([prices[place].total_ms for place in whole]), own, measured)
     if predicted is None:
         return None
-    return LeftOut(predicted, measured, furthest(predicted, [networks[place][0].sessions_ms for place in whole]))
+    return LeftOut(predicted, measured, furthest_errors(predicted, [networks[place][0].sessions_ms for place in whole]))
 
 
 def coverages(scores: Floats, fold: Ints) -> tuple[IntervalCoverage, ...]:
@@ -345,7 +345,7 @@ def _limits(
         told.append("No whole network was held out: the price of one is a sum of kernels without an interval.")
     if judged.floor is None:
         told.append("Nothing was measured twice: how well a measurement agrees with another one is not known.")
-    if data.environments > 1:
+    if data.environments is not None and data.environments > 1:
         told.append(f"The measurements are from {data.environments} environments; the card shows the commonest.")
     return tuple(told)
 

@@ -30,6 +30,7 @@ class TrainingData:
         measured_from, measured_until: begin of the first and end of the last, ISO-8601 in UTC; empty without rows.
         protocols: rows by version of the protocol.
         environments: how many differing ones the rows are from.
+        kernels and environments are None where nobody counted.
         left_out: measurements that took no part, by reason.
         seed: of folds and trees.
     """
@@ -37,13 +38,13 @@ class TrainingData:
     rows: int
     purposes: Mapping[str, int]
     graphs: int
-    kernels: int
+    kernels: int | None
     networks: int
     sessions: int
     measured_from: str
     measured_until: str
     protocols: Mapping[str, int]
-    environments: int
+    environments: int | None
     left_out: Mapping[str, int]
     seed: int
 

@@ -10,56 +10,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ...db import Store
-from ...profiler.errors import GateError, ModelError, UsageError
+from ...profiler.errors import GateError, UsageError
 from ...profiler.kernels.graph import Kernel
-from ...profiler.records import Device, Json, RuntimeProfile
+from ...profiler.records import Json, RuntimeProfile
 from ...profiler.workload import Workload
 from ..composition import FIT_MIN, Composition
-from ..dataset import NETWORK_PURPOSES, Sample, load_samples, sample_kernels
+from ..dataset import Sample
 from ..kernel_work import kind_of
 from ..predictor import LatencyPredictor
 from ..space_models.efficiency import EfficiencyReport
 from .kernel_efficiency import kernel_efficiency
 from .kernel_shift import Shift, choose_kernels, fit_shift, shift_columns
+from .kernel_sources import KNOWN_MIN, KernelSource, readable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Purposes of kernels that were measured by themselves; blocks are sums of kernels that may move apart.
-PURPOSES = ("kernel", "repeated")
-#: Fewest kernels of a known device, of which a predictor can be made, and of a new one, that say how it differs.
-KNOWN_MIN, NEW_MIN = 100, 10
+#: Fewest kernels of a new device that say how it differs.
+NEW_MIN = 10
 #: Kernels shorter than this are not chosen: on a slower clock the overhead would be most of them.
 CHOSEN_MS = 0.01
 #: A known device with less than this share of the evidence is left out of the mixture.
 WEIGHT_MIN = 0.01
-
-
-@dataclass(frozen=True, eq=False)
-class KernelSource:
-    """Kernels of a device and profile that are known.
-
-    Attributes:
-        graphs: kernels of each sample's graph: one, or its copies.
-        networks: whole networks, and ``network_graphs`` their kernels.
-    """
-
-    name: str
-    samples: tuple[Sample, ...]
-    graphs: tuple[tuple[Kernel, ...], ...]
-    networks: tuple[Sample, ...]
-    network_graphs: tuple[tuple[Kernel, ...], ...]
-
-    @property
-    def hashes(self) -> tuple[str, ...]:
-        return tuple(sample.workload.graph_hash for sample in self.samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,59 +95,6 @@ class Transferred:
             "within_10": dict(self.within_10),
             "efficiency": asdict(self.efficiency),
         }
-
-
-def kernel_sources(store: Store, new: Device, profile: RuntimeProfile) -> tuple[list[KernelSource], list[str]]:
-    """Devices and profiles whose kernels are those of this profile, most kernels first; and notes on the others.
-
-    Kernels are the same where runtime, provider, level of optimisation and precision are: threads, versions, options
-    and the machine may differ.
-    """
-    pairs = dict.fromkeys((m.device_identity, m.profile_hash) for m in store.measurements(purposes=PURPOSES))
-    names = {device.identity: device.name for device in store.devices()}
-    found, notes = [], []
-    for identity, profile_hash in pairs:
-        other = store.profile(profile_hash)
-        if other is None or (identity, profile_hash) == (new.identity, profile.profile_hash):
-            continue
-        name = f"{names[identity]}/{other.label} ({identity[:6]}.{profile_hash[:6]})"
-        if _language(other) != _language(profile):
-            notes.append(f"{name}: its kernels are others than those of {profile.label}")
-            continue
-        samples = load_samples(store, identity, other, purposes=PURPOSES)
-        if len(samples) < KNOWN_MIN:
-            notes.append(f"{name}: {len(samples)} kernels are too few to borrow from ({KNOWN_MIN})")
-            continue
-        networks = load_samples(store, identity, other, purposes=NETWORK_PURPOSES)
-        found.append(_source(name, samples, networks, other))
-    return sorted(found, key=lambda source: -len(source.samples)), notes
-
-
-def _language(profile: RuntimeProfile) -> tuple[str, ...]:
-    return (profile.runtime, profile.provider, profile.graph_level, profile.precision)
-
-
-def _source(name: str, samples: Sequence[Sample], networks: Sequence[Sample], profile: RuntimeProfile) -> KernelSource:
-    graphs = sample_kernels(samples, profile)
-    # A kernel without a price teaches nothing; it is none of those that are planned, but a file may bring one.
-    kept = [place for place, graph in enumerate(graphs) if graph and all(map(kind_of, graph))]
-    whole = readable(networks, profile)
-    return KernelSource(
-        name,
-        tuple(samples[place] for place in kept),
-        tuple(graphs[place] for place in kept),
-        tuple(sample for sample, _ in whole),
-        tuple(graph for _, graph in whole),
-    )
-
-
-def readable(networks: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Sample, tuple[Kernel, ...]]]:
-    """Networks with their kernels, without those that the runtime no longer opens, such as a file that is gone."""
-    found = []
-    for sample in networks:
-        with suppress(ModelError):
-            found += [(sample, graph) for graph in sample_kernels([sample], profile)]
-    return found
 
 
 def plan_transfer(sources: Sequence[KernelSource], budget: int) -> KernelPlan:
@@ -234,19 +158,31 @@ def transfer(
         sessions_ms=[*((math.exp(row.label),) for row in rows), *(sample.sessions_ms for sample, _ in whole)],
         core_cache_bytes=core_cache_bytes,
     )
-    heaviest = max(parts, key=lambda part: part.weight)
     if not whole:
-        predictor.composition_ = _borrowed_composition(heaviest, core_cache_bytes, seed)
+        predictor.composition_ = _borrowed_composition(_heaviest(parts), core_cache_bytes, seed)
         # Their errors would be those of another device.
         predictor.network_scores_ = np.zeros(0)
+    by_hash = {sample.workload.graph_hash: sample for sample in measured}
+    return _judge(predictor, parts, rows, by_hash, tuple(whole))
+
+
+def _judge(
+    predictor: LatencyPredictor,
+    parts: Sequence[_Part],
+    rows: Sequence[_Row],
+    measured: Mapping[str, Sample],
+    whole: tuple[tuple[Sample, tuple[Kernel, ...]], ...],
+) -> Transferred:
+    """Hold the predictor against the new device's kernels, and make its intervals of that."""
     judged = _judged(rows, predictor.held_out_ms_)
-    errors = _errors([rows[place] for place in judged], predictor.held_out_ms_[judged], new)
+    samples = tuple(measured[rows[place].graph_hash] for place in judged)
+    truth_ms = np.array([sample.latency_ms for sample in samples])
+    errors = _errors([rows[place] for place in judged], predictor.held_out_ms_[judged], np.log(truth_ms))
     # The trees' errors on translated numbers say nothing of the translation.
     spread = predictor.held_out_spread_[judged]
     predictor.scores_ = np.sort(np.abs(errors["shift"]) / spread)
     percent = {name: np.abs(np.expm1(error)) * 100 for name, error in errors.items()}
-    by_hash = {sample.workload.graph_hash: sample for sample in measured}
-    samples = tuple(by_hash[rows[place].graph_hash] for place in judged)
+    heaviest = _heaviest(parts)
     return Transferred(
         predictor=predictor,
         kernels=len(judged),
@@ -254,19 +190,23 @@ def transfer(
         errors_percent={name: float(error.mean()) for name, error in percent.items()},
         within_10={name: float((error <= 10).mean()) for name, error in percent.items()},
         factor=math.exp(heaviest.shift.common),
-        whole=tuple(whole),
+        whole=whole,
         judged=samples,
         judged_graphs=tuple(rows[place].graph for place in judged),
-        judged_ms=np.exp(errors["shift"]) * [sample.latency_ms for sample in samples],
+        judged_ms=np.exp(errors["shift"]) * truth_ms,
         judged_spread=spread,
-        efficiency=kernel_efficiency(
-            shift_columns([graph[0] for graph in heaviest.source.graphs]),
-            heaviest.shift,
-            heaviest.rows,
-            np.array(_candidates(heaviest.source, frozenset(heaviest.source.hashes)), np.int64),
-            float(percent["shift"].mean()),
-        ),
+        efficiency=_efficiency(heaviest, float(percent["shift"].mean())),
     )
+
+
+def _efficiency(part: _Part, error_percent: float) -> EfficiencyReport:
+    columns = shift_columns([graph[0] for graph in part.source.graphs])
+    candidates = np.array(_candidates(part.source, frozenset(part.source.hashes)), np.int64)
+    return kernel_efficiency(columns, part.shift, part.rows, candidates, error_percent)
+
+
+def _heaviest(parts: Sequence[_Part]) -> _Part:
+    return max(parts, key=lambda part: part.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +225,7 @@ class _Row:
 
     Attributes:
         label: what the predictor learns: the new device's own number where there is one, else ``shifted``.
-        known: without the shift; ``left_out``: shifted by what the other kernels say; None where it was not measured.
+        known: without the shift; ``left_out``: shifted by what the other kernels say; NaN where it was not measured.
     """
 
     graph: tuple[Kernel, ...]
@@ -293,7 +233,7 @@ class _Row:
     label: float
     known: float
     shifted: float
-    left_out: float | None
+    left_out: float
 
 
 def _need(sources: Sequence[KernelSource]) -> None:
@@ -357,25 +297,25 @@ def _translate(parts: Sequence[_Part], new: Mapping[str, float]) -> list[_Row]:
         known, shifted, left_out_mean = (table[:, 0] @ table[:, 1:] / table[:, 0].sum()).tolist()
         is_measured = graph_hash in new
         label = new[graph_hash] if is_measured else shifted
-        rows.append(_Row(graph, graph_hash, label, known, shifted, left_out_mean if is_measured else None))
+        rows.append(_Row(graph, graph_hash, label, known, shifted, left_out_mean if is_measured else math.nan))
     return rows
 
 
 def _judged(rows: Sequence[_Row], held_out_ms: Floats) -> list[int]:
     """Kernels of the new device that the trees have priced without having seen them."""
-    return [place for place, row in enumerate(rows) if row.left_out is not None and np.isfinite(held_out_ms[place])]
+    return [place for place, row in enumerate(rows) if np.isfinite([row.left_out, held_out_ms[place]]).all()]
 
 
-def _errors(rows: Sequence[_Row], held_out_ms: Floats, new: Mapping[str, float]) -> dict[str, Floats]:
+def _errors(rows: Sequence[_Row], held_out_ms: Floats, truth: Floats) -> dict[str, Floats]:
     """Log errors on the new device's kernels: of the known device's predictor as it is, of it with one factor, and of
     the shifted one. The trees had not seen the kernel, the factor and the shift are those of the other kernels.
 
     Args:
-        rows: kernels of ``_judged``, and ``held_out_ms`` what the trees said of each.
+        rows: kernels of ``_judged``, ``held_out_ms`` what the trees said of each, and ``truth`` the logarithm of what
+            was measured.
     """
-    truth = np.array([new[row.graph_hash] for row in rows])
     unshifted = np.log(held_out_ms) - np.array([row.shifted - row.known for row in rows])
-    shift = np.array([(row.left_out or 0.0) - row.known for row in rows])
+    shift = np.array([row.left_out - row.known for row in rows])
     ratio = truth - np.array([row.known for row in rows])
     factor = np.array([np.median(np.delete(ratio, place)) for place in range(len(rows))])
     return {

@@ -23,6 +23,5 @@ def of_one_element(kernel: Kernel) -> Kernel:
     """The same view on a single element, which is what any of them costs; other kernels as they are."""
     if not is_view(kernel) or None in (*kernel.inputs, *kernel.outputs):
         return kernel
-    inputs = tuple(None if shape is None else (1,) * len(shape) for shape in kernel.inputs)
-    outputs = tuple(None if shape is None else (1,) * len(shape) for shape in kernel.outputs)
+    inputs, outputs = (tuple((1,) * len(shape or ()) for shape in side) for side in (kernel.inputs, kernel.outputs))
     return replace(kernel, inputs=inputs, outputs=outputs)
