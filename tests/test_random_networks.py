@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgecost.cli.campaigns import kernels as kernels_command
 from edgecost.costmodels.kernel_campaign import NETWORKS, measure_random_kernels, plan_networks
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.random_networks import random_networks
@@ -63,6 +64,11 @@ def test_the_plan_begins_with_the_networks_that_everybody_knows() -> None:
     assert names[:2] == ["mobilenet_v2", "mobilenet_v3_large"]
     assert plan_networks(0) == []
     assert [network.name for network in plan_networks(3)] == names[:3]
+
+
+def test_the_command_measures_as_many_networks_as_the_benchmarks_learn_from() -> None:
+    (option,) = (one for one in kernels_command.params if one.name == "networks")
+    assert option.default == NETWORKS
 
 
 def test_a_campaign_measures_networks_twice_around_the_kernels_and_they_are_learned_from(
