@@ -125,19 +125,6 @@ def _print_built(table: Lut, sources: str, files: list[Path]) -> None:
         click.echo(f"  {path}")
 
 
-@lut.command("formats", epilog="Example:  edgecost lut formats")
-@json_option
-def list_formats(as_json: bool) -> None:
-    """The formats a table can be written in."""
-    from ..costmodels.lut_formats import format_names
-
-    if as_json:
-        print_json({"formats": format_names()})
-        return
-    for name in format_names():
-        click.echo(name)
-
-
 @lut.command(epilog="""Example:  edgecost lut query lut.json --arch '{"ks":[…20],"e":[…20],"d":[2,2,2,2,2]}'""")
 @click.argument("table", type=INPUT_FILE)
 @click.option("--key", "keys", multiple=True, help="A cell's key, or the beginning of several. Repeat for more.")
@@ -164,7 +151,7 @@ def query(
 
     read = Lut.load(table)
     if archs or count:
-        _query_networks(read, _space_of(read, space_name), archs, count, seed, as_json)
+        _query_networks(read, space_of(read, space_name), archs, count, seed, as_json)
         return
     chosen = [cell for cell in read.cells if not keys or any(cell.key.startswith(key) for key in keys)]
     if not chosen:
@@ -199,7 +186,8 @@ def _told(cell: LutCell, name: str) -> str:
     return "–" if cell.energy_mj is None else f"{cell.energy_mj:.4g} mJ"
 
 
-def _space_of(read: Lut, space_name: str | None) -> Space:
+def space_of(read: Lut, space_name: str | None) -> Space:
+    """The space of a table: a built-in one, or that of a file at the table's resolution and width."""
     from ..costmodels.space_file import load_space
 
     if space_name is None:

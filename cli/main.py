@@ -21,6 +21,7 @@ from . import (
     completion,
     doctor,
     kernels,
+    lut_export,
     luts,
     model_cards,
     models,
@@ -51,6 +52,8 @@ def cli() -> None:
     """What a neural network costs on the device in your hand, measured and predicted."""
 
 
+for command in (lut_export.export, lut_export.list_formats):
+    luts.lut.add_command(command)
 for command in (
     quickstart.quickstart,
     profiles.profile,

@@ -26,8 +26,9 @@ Source = Literal["measured", "simulated", "predicted", "interpolated", "absent"]
 Floats = NDArray[np.float64]
 
 FORMAT = "edgecost-lut"
-#: 1: latency. 2: energy and peak memory beside it, null where there is none. Both are read.
-SCHEMA_VERSION = 2
+#: 1: latency. 2: energy and peak memory beside it, null where there is none. 3: the correction may hold a constant.
+#: All are read.
+SCHEMA_VERSION = 3
 #: What a table's provenance must say; more may stand there.
 PROVENANCE = (
     "space resolution width device profile_label profile_hash precision batch created edgecost_version interval "
@@ -36,6 +37,7 @@ PROVENANCE = (
 _FIRST_CELL_FIELDS = ("key", "latency_ms", "lo_ms", "hi_ms", "n", "source")
 _CELL_FIELDS = (*_FIRST_CELL_FIELDS, "energy_mj", "peak_memory_bytes")
 _DOCUMENT_FIELDS = {"format", "schema_version", "content_sha256", "provenance", "scale", "scale_fitted_on", "cells"}
+_OFFSET_FIELD = "offset_ms"
 _LISTED = 20
 
 
@@ -71,7 +73,8 @@ class Lut:
         n: int64, valid visits.
         provenance: where the numbers come from; must hold the names in ``PROVENANCE``.
         scale: the factor from a sum of cells to a whole network's latency; 1.0 where none was fitted.
-        scale_fitted_on: number of whole networks it was fitted on.
+        offset_ms: what a whole network costs beside ``scale`` times the sum of its cells; may be negative.
+        scale_fitted_on: number of whole networks that both were fitted on.
         energy_mj, peak_memory_bytes: float64, NaN where there is none; None to begin with is NaN everywhere.
 
     Raises:
@@ -91,6 +94,7 @@ class Lut:
     scale_fitted_on: int = 0
     energy_mj: Floats | None = None
     peak_memory_bytes: Floats | None = None
+    offset_ms: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("energy_mj", "peak_memory_bytes"):
@@ -104,7 +108,13 @@ class Lut:
 
     @classmethod
     def from_cells(
-        cls, cells: Iterable[LutCell], provenance: Mapping[str, Json], *, scale: float = 1.0, scale_fitted_on: int = 0
+        cls,
+        cells: Iterable[LutCell],
+        provenance: Mapping[str, Json],
+        *,
+        scale: float = 1.0,
+        scale_fitted_on: int = 0,
+        offset_ms: float = 0.0,
     ) -> Lut:
         """A table of these rows."""
         rows = list(cells)
@@ -118,12 +128,16 @@ class Lut:
             provenance=provenance,
             scale=scale,
             scale_fitted_on=scale_fitted_on,
+            offset_ms=offset_ms,
             energy_mj=np.array([_number(row.energy_mj) for row in rows], dtype=np.float64),
             peak_memory_bytes=np.array([_number(row.peak_memory_bytes) for row in rows], dtype=np.float64),
         )
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index
 
     @property
     def cells(self) -> list[LutCell]:
@@ -147,9 +161,9 @@ class Lut:
         """sha256 of everything in the table."""
         return content_hash(self._content())
 
-    def with_scale(self, scale: float, fitted_on: int) -> Lut:
-        """The same rows with another factor."""
-        return replace(self, scale=scale, scale_fitted_on=fitted_on)
+    def with_scale(self, scale: float, fitted_on: int, offset_ms: float = 0.0) -> Lut:
+        """The same rows with another correction."""
+        return replace(self, scale=scale, scale_fitted_on=fitted_on, offset_ms=offset_ms)
 
     def query(self, key: str) -> LutCell:
         """One row, not scaled.
@@ -171,7 +185,15 @@ class Lut:
         Raises:
             GateError: it does not; the message lists what is missing.
         """
-        if lacking := self.missing(space):
+        self.require_keys([cell.key for cell in space.measurable])
+
+    def require_keys(self, keys: Sequence[str]) -> None:
+        """Make sure that the table holds these cells.
+
+        Raises:
+            GateError: it does not; the message lists what is missing.
+        """
+        if lacking := [key for key in keys if key not in self._index]:
             raise _incomplete(lacking)
 
     def price(self, archs: Population, *, corrected: bool = True, space: Space | None = None) -> Floats:
@@ -179,7 +201,7 @@ class Lut:
 
         Args:
             archs: int array (n, positions), native architectures, or one of either.
-            corrected: multiply every cell by ``scale``.
+            corrected: multiply every cell by ``scale`` and add ``offset_ms`` to the sum.
             space: needed only where the table's space is not a built-in one.
 
         Raises:
@@ -197,6 +219,7 @@ class Lut:
         total = np.full(
             len(numeric), sum(self._cost(cell.key, cell.absent) * scale for cell in space.fixed), np.float64
         )
+        total += self.offset_ms if corrected else 0.0
         for place, column in enumerate(costs):
             total += column[numeric[:, place]]
         if not np.isfinite(total).all():
@@ -263,6 +286,7 @@ class Lut:
             "schema_version": SCHEMA_VERSION,
             "provenance": dict(self.provenance),
             "scale": float(self.scale),
+            _OFFSET_FIELD: float(self.offset_ms),
             "scale_fitted_on": int(self.scale_fitted_on),
             "cells": rows,
         }
@@ -290,8 +314,11 @@ def _check(lut: Lut) -> None:
     _check_rows(lut, np.where(measured, lut.n > 0, lut.n >= 0), "number of visits does not fit its source")
     if not (np.isfinite(lut.scale) and lut.scale > 0 and lut.scale_fitted_on >= 0):
         raise ArtefactError(f"the factor {lut.scale!r}, fitted on {lut.scale_fitted_on} networks, is not positive")
-    if lut.scale_fitted_on == 0 and lut.scale != 1.0:
-        raise ArtefactError(f"the factor {lut.scale!r} was fitted on no network", remedy="Say on how many it was.")
+    if not np.isfinite(lut.offset_ms):
+        raise ArtefactError(f"the constant {lut.offset_ms!r} ms is no number")
+    if lut.scale_fitted_on == 0 and (lut.scale != 1.0 or lut.offset_ms != 0.0):
+        correction = f"the factor {lut.scale!r} with the constant {lut.offset_ms!r} ms"
+        raise ArtefactError(f"{correction} was fitted on no network", remedy="Say on how many it was.")
     if absent_names := [name for name in PROVENANCE if name not in lut.provenance]:
         raise ArtefactError(f"the provenance does not say: {', '.join(absent_names)}")
     try:
@@ -316,17 +343,19 @@ def _from_document(document: object) -> Lut:
             remedy="Update edgecost.",
         )
     content = {key: value for key, value in document.items() if key != "content_sha256"}
-    if set(document) != _DOCUMENT_FIELDS or content_hash(content) != document["content_sha256"]:
+    fields = _DOCUMENT_FIELDS | ({_OFFSET_FIELD} if version > 2 else set())
+    if set(document) != fields or content_hash(content) != document["content_sha256"]:
         raise ArtefactError("the table was altered or damaged after it was written", remedy="Export it again.")
     rows, provenance = document["cells"], document["provenance"]
     if not isinstance(rows, list) or not isinstance(provenance, dict):
         raise ArtefactError("the table's cells or provenance are not what they should be")
     scale, fitted_on = document["scale"], document["scale_fitted_on"]
-    if not _is_number(scale) or not isinstance(fitted_on, int):
+    offset_ms = document.get(_OFFSET_FIELD, 0.0)
+    if not _is_number(scale) or not _is_number(offset_ms) or not isinstance(fitted_on, int):
         raise ArtefactError("the table's factor is not a number")
     names = _CELL_FIELDS if version > 1 else _FIRST_CELL_FIELDS
     cells = [_row(row, names) for row in rows]
-    return Lut.from_cells(cells, provenance, scale=float(scale), scale_fitted_on=fitted_on)
+    return Lut.from_cells(cells, provenance, scale=float(scale), scale_fitted_on=fitted_on, offset_ms=float(offset_ms))
 
 
 def _row(row: object, names: Sequence[str]) -> LutCell:

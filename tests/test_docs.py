@@ -176,10 +176,10 @@ class TestTheFormatOfTheHowTo(LutFormatContract):
             exec(compile(body, "add-a-lut-format.md", "exec"), cls.names)
 
     def make_format(self):
-        return self.names["CsvFormat"]()
+        return self.names["TabFormat"]()
 
     def read_totals(self, file, archs, space):
-        return self.names["TestCsvFormat"]().read_totals(file, archs, space)
+        return self.names["TestTabFormat"]().read_totals(file, archs, space)
 
 
 @pytest.mark.parametrize("query", blocks("docs/how-to/query-the-database.md", "sql"), ids=lambda q: q.split()[1])

@@ -171,6 +171,29 @@ def test_a_table_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["table.json"]
 
 
+def test_the_constant_of_a_correction_is_kept_and_added_once_to_each_network(tmp_path: Path) -> None:
+    fbnet = space("fbnet")
+    lut = checksum_lut(fbnet, scale=0.5, offset_ms=-3.0)
+    back = Lut.load(lut.save(tmp_path / "table.json"))
+    archs = fbnet.sample(20, 1)
+    assert back.offset_ms == -3.0
+    np.testing.assert_array_equal(back.price(archs), 0.5 * lut.price(archs, corrected=False) - 3.0)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_schema_is_read(tmp_path: Path, version: int) -> None:
+    document = json.loads(mixed().save(tmp_path / "table.json").read_text(encoding="utf-8"))
+    document["schema_version"] = version
+    del document["offset_ms"]
+    if version == 1:
+        for row in document["cells"]:
+            del row["energy_mj"], row["peak_memory_bytes"]
+    document["content_sha256"] = content_hash({k: v for k, v in document.items() if k != "content_sha256"})
+    (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
+    back = Lut.load(tmp_path / "old.json")
+    assert (back.cells, back.scale, back.offset_ms) == (mixed().cells, 1.1, 0.0)
+
+
 def test_the_file_keeps_to_the_published_schema(tmp_path: Path) -> None:
     schema = json.loads((resources.files("edgecost.costmodels") / "lut_schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -212,7 +235,7 @@ def change_cell(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (lambda document: document.update(scale="1"), "not a number"),
         (lambda document: document.update(scale_fitted_on=0), "fitted on no network"),
         (lambda document: document["provenance"].pop("device"), "does not say: device"),
-        (lambda document: document.update(schema_version=3), "schema version 3"),
+        (lambda document: document.update(schema_version=4), "schema version 4"),
         (lambda document: document.update(scale=10**400), "too large"),
         (change_cell("n", 10**40), "too large"),
         (lambda document: document.update(schema_version="1"), "schema version '1'"),

@@ -16,15 +16,18 @@ from typing import cast
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from edgecost.cli.main import cli
 from edgecost.costmodels import lut_formats
 from edgecost.costmodels.lut import Lut, LutCell
 from edgecost.costmodels.lut_formats import LutFormat, format_names, lut_format
+from edgecost.costmodels.lut_formats.card import FormatCard, Metric
 from edgecost.costmodels.lut_formats.contract import Arch, LutFormatContract, checksum_lut, checksum_provenance, without
 from edgecost.costmodels.lut_formats.ofa import ofa_key
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.errors import GateError, MissingPackage, UsageError
+from edgecost.profiler.errors import EdgecostError, GateError, MissingPackage, UsageError
 
 
 def _load_reader() -> ModuleType:
@@ -63,6 +66,134 @@ class TestNativeFormat(LutFormatContract):
 
     def read_totals(self, file: Path, archs: Sequence[Arch], space: Space) -> list[float]:
         return [float(total) for total in Lut.load(file).price(archs)]
+
+    def test_the_reader_gets_energies_that_it_takes_for_latencies(self, tmp_path: Path) -> None:
+        """It does not: they stand beside each other."""
+        lut = checksum_lut(load_space("proxylessnas"))
+        file = self.make_format().write(lut, load_space("proxylessnas"), tmp_path, "energy")[0]
+        np.testing.assert_array_equal(Lut.load(file).energy_mj, lut.energy_mj)
+
+    def test_an_unknown_energy_is_refused_and_nothing_is_written(self, tmp_path: Path) -> None:
+        """It is written as null: this form holds all metrics at once."""
+        space = load_space("proxylessnas")
+        lut = replace(checksum_lut(space), energy_mj=np.full(len(space.measurable), np.nan))
+        file = self.make_format().write(lut, space, tmp_path)[0]
+        assert {row["energy_mj"] for row in json.loads(file.read_text())["cells"]} == {None}
+
+
+def read_fbnet(file: Path, archs: Sequence[Arch], columns: Sequence[int] | None) -> list[float]:
+    """As both readers do: lines at line ends, numbers at single blanks. ``columns``: of a table without a header."""
+    lines = file.read_text().split("\n")
+    if columns is None:
+        names = lines.pop(0).split(" ")
+        assert names == "ir_k3_e1 ir_k3_s2 ir_k3_e3 ir_k3_e6 ir_k5_e1 ir_k5_s2 ir_k5_e3 ir_k5_e6 skip".split()
+    rows = [[float(number) for number in line.split(" ")] for line in lines]
+    assert len(rows) == 22
+    return [
+        sum(row[int(index)] for row, index in zip(rows, cast("Sequence[int]", arch), strict=True)) for arch in archs
+    ]
+
+
+class TestFbnetFormat(LutFormatContract):
+    left_out = ("stem", "head", "pool", "classifier")
+
+    def make_format(self) -> LutFormat:
+        return lut_format("fbnet")
+
+    def make_space(self) -> Space:
+        return load_space("fbnet")
+
+    def read_totals(self, file: Path, archs: Sequence[Arch], space: Space) -> list[float]:
+        return read_fbnet(file, archs, None)
+
+
+class TestProxylessFormat(LutFormatContract):
+    def make_format(self) -> LutFormat:
+        return lut_format("proxylessnas")
+
+    def make_space(self) -> Space:
+        return load_space("proxylessnas")
+
+    def read_totals(self, file: Path, archs: Sequence[Arch], space: Space) -> list[float]:
+        table = yaml.safe_load(file.read_text())
+        return [sum(table[key]["mean"] for key in proxyless_keys(cast("Sequence[int]", arch))) for arch in archs]
+
+
+def proxyless_keys(arch: Sequence[int]) -> list[str]:
+    """The rows that the super-net asks for, from its description: written without the space file and the exporter."""
+    keys = ["Conv-input:224x224x3-output:112x112x32"]
+    keys.append("expanded_conv-input:112x112x32-output:112x112x16-expand:1-kernel:3-stride:1-idskip:0")
+    before, side, indices = 16, 112, iter(arch)
+    for width, depth, first in zip((24, 40, 80, 96, 192, 320), (4, 4, 4, 4, 4, 1), (2, 2, 2, 1, 2, 1), strict=True):
+        for place in range(depth):
+            stride = first if place == 0 else 1
+            after, index = side // stride, next(indices)
+            if index < 6:  # 6 is Zero
+                skip = int(stride == 1 and before == width)
+                keys.append(
+                    f"expanded_conv-input:{side}x{side}x{before}-output:{after}x{after}x{width}"
+                    f"-expand:{(3, 6)[index % 2]}-kernel:{(3, 5, 7)[index // 2]}-stride:{stride}-idskip:{skip}"
+                )
+            before, side = width, after
+    return [*keys, "Conv_1-input:7x7x320-output:7x7x1280", "Logits-input:7x7x1280-output:1000"]
+
+
+def test_proxylessnas_has_the_seventy_rows_that_its_super_net_asks_for(tmp_path: Path) -> None:
+    space = load_space("proxylessnas")
+    table = yaml.safe_load(lut_format("proxylessnas").write(checksum_lut(space), space, tmp_path)[0].read_text())
+    asked = {key for arch in space.decode(space.sample(500, 3)) for key in proxyless_keys(cast("list[int]", arch))}
+    assert len(table) == 70
+    assert set(table) == asked
+    assert "expanded_conv-input:112x112x16-output:56x56x24-expand:3-kernel:3-stride:2-idskip:0" in table
+
+
+def test_the_rows_of_fbnet_pytorch_are_as_long_as_its_blocks_expect(tmp_path: Path) -> None:
+    space = load_space("fbnet")
+    lut = checksum_lut(space)
+    file = lut_format("fbnet-pytorch").write(lut, space, tmp_path)[0]
+    rows = [[float(number) for number in line.split(" ")] for line in file.read_text().split("\n")]
+    assert [len(row) for row in rows] == [8, 8, 9, 9, 9, 8, 9, 9, 9, 8, 9, 9, 9, 8, 9, 9, 9, 8, 9, 9, 9, 8]
+    for row, position in zip(rows, space.positions, strict=True):
+        assert row[:8] == [lut.query(cell.key).latency_ms for cell in position.cells[:8]]
+        assert row[8:] in ([], [0.0])
+
+
+@pytest.mark.parametrize("name", ["fbnet", "fbnet-pytorch"])
+@pytest.mark.parametrize("value", [1e-7, 1e-05, 1.0, 123456.789])
+def test_text_tables_of_fbnet_have_no_blank_too_many_and_no_exponent(tmp_path: Path, name: str, value: float) -> None:
+    space = load_space("fbnet")
+    text = lut_format(name).write(tiny(space, value), space, tmp_path)[0].read_text()
+    assert not text.endswith("\n")
+    assert [line for line in text.split("\n") if line != " ".join(line.split()) or not line] == []
+    assert "e-" not in text.split("skip")[-1]
+
+
+def test_the_side_file_of_fbnet_says_what_stem_and_head_cost(tmp_path: Path) -> None:
+    space = load_space("fbnet")
+    lut = checksum_lut(space, scale=0.5, offset_ms=-7.0)
+    side = json.loads(lut_format("fbnet").write(lut, space, tmp_path)[1].read_text())
+    fixed_us = sum(lut.query(cell.key).latency_ms for cell in space.fixed) * 0.5 * 1000
+    assert side["not_in_the_table"] == {"cells": [cell.key for cell in space.fixed], "sum": fixed_us}
+    assert (side["unit"], side["offset_ms"]) == ("us", -7.0)
+    assert "NOT in the table" in side["offset_policy"]
+
+
+def test_a_constant_that_makes_a_row_negative_is_refused(tmp_path: Path) -> None:
+    space = load_space("ofa-mobilenetv3")
+    with pytest.raises(GateError, match="negative"):
+        lut_format("ofa").write(checksum_lut(space, offset_ms=-1e12), space, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in format_names() if name != "native"])
+def test_a_space_that_the_reader_does_not_know_is_refused(tmp_path: Path, name: str) -> None:
+    held = lut_format(name).card.spaces
+    if not held:
+        pytest.skip("this format holds any space")
+    space = load_space("proxylessnas" if "fbnet" in held or "ofa-mobilenetv3" in held else "fbnet")
+    with pytest.raises(UsageError, match=name):
+        lut_format(name).write(checksum_lut(space), space, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("width", [1.0, 1.2])
@@ -139,7 +270,7 @@ def test_the_side_file_says_what_the_rows_cannot(tmp_path: Path) -> None:
     assert tuple(document[k] for k in ("metric", "unit", "scale", "scale_fitted_on")) == ("latency", "ms", 1.5, 8)
     assert set(yaml.safe_load(table.read_text())) == set(document["rows"])
     (row,) = {json.dumps({k: v for k, v in row.items() if k != "cell"}) for row in document["rows"].values()}
-    assert json.loads(row) == {"n": 0, "source": "predicted", "lo_ms": 1.5, "hi_ms": 6.0}
+    assert json.loads(row) == {"n": 0, "source": "predicted", "lo": 1.5, "hi": 6.0}
     assert document["provenance"]["device"] == "checksum"
 
 
@@ -183,11 +314,12 @@ class Plugin:
     """What a plugin's author writes."""
 
     name = "plugin"
+    card = FormatCard("a plugin's reader", "nobody")
 
     def filename(self, lut: Lut, space: Space) -> str:
         return "table.csv"
 
-    def write(self, lut: Lut, space: Space, path: Path) -> list[Path]:
+    def write(self, lut: Lut, space: Space, path: Path, metric: Metric = "latency") -> list[Path]:
         return []
 
 
@@ -212,12 +344,13 @@ def test_a_plugin_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -
 def test_the_contract_catches_a_format_that_alters_a_row(tmp_path: Path) -> None:
     class Careless:
         name = "careless"
+        card = lut_format("ofa").card
 
         def filename(self, lut: Lut, space: Space) -> str:
             return lut_format("ofa").filename(lut, space)
 
-        def write(self, lut: Lut, space: Space, path: Path) -> list[Path]:
-            files = lut_format("ofa").write(lut, space, path)
+        def write(self, lut: Lut, space: Space, path: Path, metric: Metric = "latency") -> list[Path]:
+            files = lut_format("ofa").write(lut, space, path, metric)
             rows = cast("dict[str, dict[str, float]]", yaml.safe_load(files[0].read_text()))
             next(iter(rows.values()))["mean"] += 1.0
             files[0].write_text(yaml.safe_dump(rows))
@@ -229,3 +362,36 @@ def test_the_contract_catches_a_format_that_alters_a_row(tmp_path: Path) -> None
 
     with pytest.raises(AssertionError):
         Case().test_the_reader_gets_the_exact_sum(tmp_path)
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    if isinstance(result.exception, EdgecostError):
+        return result.exception.exit_code, result.exception.message
+    return result.exit_code, result.output
+
+
+def test_export_writes_a_native_table_for_other_code(tmp_path: Path) -> None:
+    space = load_space("fbnet")
+    table = checksum_lut(space).save(tmp_path / "table.json")
+    code, output = run("lut", "export", table, "--format", "fbnet", "--metric", "energy", "--out", tmp_path, "--json")
+    assert code == 0
+    files = json.loads(output)["files"]["fbnet"]
+    assert [Path(file).name for file in files] == ["lookup_table.txt", "lookup_table.edgecost.json"]
+    assert json.loads(Path(files[1]).read_text())["unit"] == "mJ"
+
+
+def test_export_of_a_partial_table_lists_what_is_missing_and_exits_with_5(tmp_path: Path) -> None:
+    space = load_space("fbnet")
+    lost = space.positions[3].cells[2].key
+    table = without(checksum_lut(space), lost).save(tmp_path / "table.json")
+    code, message = run("lut", "export", table, "--format", "fbnet", "--out", tmp_path / "out")
+    assert (code, lost in message) == (5, True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_list_of_formats_says_who_reads_them_and_what_they_need() -> None:
+    rows = {row["name"]: row for row in json.loads(run("lut", "formats", "--json")[1])["formats"]}
+    assert set(rows) == set(format_names())
+    assert all(row["title"] and row["reader"] and row["units"] for row in rows.values())
+    assert (rows["fbnet"]["units"]["latency"], rows["ofa"]["needs"]) == ("us", ["pyyaml"])

@@ -1,6 +1,6 @@
 """The formats a lookup table can be written in: built-in ones and those of the ``edgecost.lut_formats`` entry points.
 
-A format is an object with three members (``LutFormat``); an entry point names it, or a class that makes it without
+A format is an object with four members (``LutFormat``); an entry point names it, or a class that makes it without
 arguments. Prove a new one by subclassing ``contract.LutFormatContract`` in pytest.
 """
 
@@ -14,8 +14,11 @@ from typing import Protocol, runtime_checkable
 from ...profiler.errors import UsageError
 from ..lut import Lut
 from ..space import Space
+from .card import FormatCard, Metric
+from .fbnet import FbnetFormat, FbnetPytorchFormat
 from .native import NativeFormat
 from .ofa import OfaFormat
+from .proxylessnas import ProxylessFormat
 
 GROUP = "edgecost.lut_formats"
 
@@ -28,22 +31,34 @@ class LutFormat(Protocol):
     def name(self) -> str:
         """What people type."""
 
+    @property
+    def card(self) -> FormatCard:
+        """Who reads it, what it holds, what it needs."""
+
     def filename(self, lut: Lut, space: Space) -> str:
         """The name of the file that the reader expects, without folder."""
 
-    def write(self, lut: Lut, space: Space, path: Path) -> list[Path]:
-        """Write the table with its ``scale`` applied; returns the files, the table first.
+    def write(self, lut: Lut, space: Space, path: Path, metric: Metric = "latency") -> list[Path]:
+        """Write the table with its correction applied; returns the files, the table first.
 
         Args:
             path: the file, or a folder that gets ``filename``.
+            metric: which numbers; a reader that adds numbers does not know what they are.
 
         Raises:
-            GateError: the table lacks cells of the space; nothing is written.
-            UsageError: the format cannot hold this space.
+            GateError: the table lacks cells of the space, or the metric of some; nothing is written.
+            UsageError: the format cannot hold this space, or this metric.
         """
 
 
-_BUILT_IN: dict[str, LutFormat] = {made.name: made for made in (NativeFormat(), OfaFormat())}
+_MADE: tuple[LutFormat, ...] = (
+    NativeFormat(),
+    OfaFormat(),
+    ProxylessFormat(),
+    FbnetFormat(),
+    FbnetPytorchFormat(),
+)
+_BUILT_IN: dict[str, LutFormat] = {made.name: made for made in _MADE}
 
 
 def format_names() -> list[str]:
@@ -70,7 +85,7 @@ def lut_format(name: str) -> LutFormat:
         raise UsageError(f"format {name!r} ({plugin.value}) cannot be imported: {error}") from error
     made = loaded() if isinstance(loaded, type) else loaded
     if not isinstance(made, LutFormat):
-        raise UsageError(f"format {name!r} ({plugin.value}) has not the members name, filename and write")
+        raise UsageError(f"format {name!r} ({plugin.value}) has not the members name, card, filename and write")
     return made
 
 

@@ -1,0 +1,99 @@
+"""``edgecost lut export`` and ``lut formats``: a table in the form that somebody's search code reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from .luts import space_of
+from .options import INPUT_FILE, OUTPUT_FOLDER, json_option
+from .output import print_json, print_table
+
+if TYPE_CHECKING:
+    from ..costmodels.lut_formats.card import Metric
+
+
+@click.command("formats", epilog="Example:  edgecost lut formats")
+@json_option
+def list_formats(as_json: bool) -> None:
+    """The formats a table can be written in: who reads them, what they hold, what they need."""
+    from ..costmodels.lut_formats import format_names, lut_format
+
+    cards = {name: lut_format(name).card for name in format_names()}
+    if as_json:
+        rows = [
+            {
+                "name": name,
+                "title": card.title,
+                "reader": card.reader,
+                "spaces": list(card.spaces),
+                "units": dict(card.units),
+                "offset_in": card.offset_in or None,
+                "needs": list(card.needs),
+                "note": card.note or None,
+            }
+            for name, card in cards.items()
+        ]
+        print_json({"formats": rows})
+        return
+    print_table(
+        "Formats of lookup tables",
+        ["format", "for", "spaces", "holds", "needs"],
+        [
+            [
+                name,
+                card.title,
+                ", ".join(card.spaces) or "any",
+                ", ".join(f"{metric} ({unit})" for metric, unit in card.units),
+                ", ".join(card.needs) or "–",
+            ]
+            for name, card in cards.items()
+        ],
+        left=5,
+    )
+    for name, card in cards.items():
+        if card.note:
+            click.echo(f"{name}: {card.note}")
+
+
+@click.command(epilog="Example:  edgecost lut export table.lut.json --format proxylessnas --out luts")
+@click.argument("table", type=INPUT_FILE)
+@click.option("--format", "formats", multiple=True, required=True, help="Repeat for several: edgecost lut formats.")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "energy", "memory"]),
+    default="latency",
+    show_default=True,
+    help="Which numbers. Readers that only add numbers take energies (mJ) for latencies.",
+)
+@click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder for the files.")
+@click.option(
+    "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
+)
+@json_option
+def export(
+    table: Path, formats: tuple[str, ...], metric: str, folder: Path, space_name: str | None, as_json: bool
+) -> None:
+    """Write TABLE (a native LUT file) for other people's code, with a side file that says where the numbers come from.
+
+    A table that lacks rows is not written: they are listed, and the exit code is 5.
+    """
+    from ..costmodels.files import make_folder
+    from ..costmodels.lut import Lut
+    from ..costmodels.lut_formats import lut_format
+
+    writers = [lut_format(name) for name in formats]
+    read = Lut.load(table)
+    space = space_of(read, space_name)
+    make_folder(folder)
+    written = {
+        writer.name: [str(path) for path in writer.write(read, space, folder, cast("Metric", metric))]
+        for writer in writers
+    }
+    if as_json:
+        print_json({"space": space.name, "metric": metric, "files": written})
+        return
+    for name, files in written.items():
+        click.echo(f"{name}: {', '.join(files)}")
