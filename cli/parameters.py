@@ -1,6 +1,8 @@
-"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame."""
+"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame, limits."""
 
 from __future__ import annotations
+
+import math
 
 import click
 
@@ -58,3 +60,21 @@ class FrameType(click.ParamType[tuple[int, int]]):
         if not (high.isdecimal() and wide.isdecimal()) or not int(high) * int(wide):
             self.fail(f"{value!r} is no size; write height and width like 480x640", param, ctx)
         return int(high), int(wide)
+
+
+class LimitType(click.ParamType[float]):
+    """``latency_ms=20`` → 20.0: milliseconds."""
+
+    name = "latency_ms=N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        name, _, text = str(value).partition("=")
+        try:
+            limit_ms = float(text)
+        except ValueError:
+            limit_ms = math.nan
+        if name != "latency_ms" or not 0 < limit_ms < math.inf:
+            self.fail(f"{value!r} is no limit; write it like latency_ms=20", param, ctx)
+        return limit_ms

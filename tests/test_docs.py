@@ -140,6 +140,13 @@ def test_the_python_of_the_readme_runs(lut_file, cell_graphs, law, monkeypatch, 
     assert "1.0 kernel" in capsys.readouterr().out
 
 
+def test_the_python_of_the_advice_runs(lut_file, monkeypatch, capsys):
+    monkeypatch.chdir(lut_file.parent.parent)
+    for body in blocks("docs/how-to/advise-on-a-model.md", "python"):
+        exec(compile(body, "advise-on-a-model.md", "exec"), {})
+    assert "Swap(" in capsys.readouterr().out
+
+
 def test_the_python_of_the_tutorial_runs(lut_file, monkeypatch):
     monkeypatch.chdir(lut_file.parent.parent)
     names: dict[str, object] = {}
