@@ -22,6 +22,8 @@ from . import (
     doctor,
     kernels,
     lut_advise,
+    lut_audit,
+    lut_diff,
     lut_export,
     luts,
     model_cards,
@@ -53,7 +55,7 @@ def cli() -> None:
     """What a neural network costs on the device in your hand, measured and predicted."""
 
 
-for command in (lut_export.export, lut_export.list_formats, lut_advise.advise):
+for command in (lut_audit.audit, lut_diff.diff, lut_export.export, lut_export.list_formats, lut_advise.advise):
     luts.lut.add_command(command)
 for command in (
     quickstart.quickstart,

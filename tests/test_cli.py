@@ -85,8 +85,12 @@ def test_space_list_as_json_holds_the_counts_of_the_specification(capsys: Captur
     assert document["schema_version"] == 1
     assert {space["name"]: space["cells"] for space in document["spaces"]} == {
         "fbnet": 106,
+        "fbnet-cifar": 106,
+        "mobilenetv3-large": 17,
         "ofa-mobilenetv3": 96,
+        "ofa-proxyless": 103,
         "proxylessnas": 70,
+        "singlepath-nas": 46,
     }
 
 

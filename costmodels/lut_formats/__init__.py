@@ -16,9 +16,12 @@ from ..lut import Lut
 from ..space import Space
 from .card import FormatCard, Metric
 from .fbnet import FbnetFormat, FbnetPytorchFormat
+from .flat import CsvFormat, JsonFormat, NumpyFormat, ParquetFormat, SqliteFormat
+from .hw_nas_bench import HwNasBenchFormat
 from .native import NativeFormat
 from .ofa import OfaFormat
 from .proxylessnas import ProxylessFormat
+from .singlepath import SinglePathFormat
 
 GROUP = "edgecost.lut_formats"
 
@@ -57,6 +60,13 @@ _MADE: tuple[LutFormat, ...] = (
     ProxylessFormat(),
     FbnetFormat(),
     FbnetPytorchFormat(),
+    SinglePathFormat(),
+    HwNasBenchFormat(),
+    CsvFormat(),
+    JsonFormat(),
+    ParquetFormat(),
+    NumpyFormat(),
+    SqliteFormat(),
 )
 _BUILT_IN: dict[str, LutFormat] = {made.name: made for made in _MADE}
 
