@@ -25,6 +25,7 @@ from . import (
     lut_audit,
     lut_diff,
     lut_export,
+    lut_price,
     luts,
     model_cards,
     models,
@@ -55,7 +56,14 @@ def cli() -> None:
     """What a neural network costs on the device in your hand, measured and predicted."""
 
 
-for command in (lut_audit.audit, lut_diff.diff, lut_export.export, lut_export.list_formats, lut_advise.advise):
+for command in (
+    lut_advise.advise,
+    lut_audit.audit,
+    lut_diff.diff,
+    lut_export.export,
+    lut_export.list_formats,
+    lut_price.price,
+):
     luts.lut.add_command(command)
 for command in (
     quickstart.quickstart,

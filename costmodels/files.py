@@ -32,24 +32,38 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
         OutputError: it cannot be written; what stood there before still does.
     """
     target = Path(path)
+    with drafted(target) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    return target
+
+
+@contextmanager
+def drafted(target: Path) -> Iterator[Path]:
+    """A draft to write piece by piece, which becomes the file when the block ends and is gone when it fails.
+
+    Raises:
+        OutputError: it cannot be written; what stood there before still does.
+    """
     # Not mkstemp: its mode 0600 would keep a file from the colleagues it is made for.
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     with _told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with draft.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield draft
+            _sync(draft)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return target
+        _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """To the disk: a rename may reach it before the data does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
