@@ -26,6 +26,7 @@ from . import (
     lut_diff,
     lut_export,
     lut_price,
+    lut_search,
     luts,
     model_cards,
     models,
@@ -63,6 +64,7 @@ for command in (
     lut_export.export,
     lut_export.list_formats,
     lut_price.price,
+    lut_search.search,
 ):
     luts.lut.add_command(command)
 for command in (
