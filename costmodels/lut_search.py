@@ -98,7 +98,6 @@ def search_by_work(
     """
     try:
         from pymoo.algorithms.moo.nsga2 import NSGA2
-        from pymoo.core.problem import Problem
         from pymoo.operators.crossover.sbx import SBX
         from pymoo.operators.mutation.pm import PM
         from pymoo.operators.repair.rounding import RoundingRepair
@@ -106,19 +105,14 @@ def search_by_work(
         from pymoo.optimize import minimize
     except ImportError as error:
         raise MissingPackage("pymoo is needed to search", remedy="pip install 'edgecost[search]'") from error
-    genes = Genes(space)
+    from .adapters.pymoo_problem import LatencyProblem
+
     macs = cell_macs(space)
     looked_at: list[Numeric] = []
 
-    class Trade(Problem):  # type: ignore[misc]  # pymoo ships no types
-        """Less time and more work; both are of a whole population at once."""
-
-        def _evaluate(self, x: npt.NDArray[np.int64], out: dict[str, Floats]) -> None:
-            archs = genes.archs(x)
-            looked_at.append(archs)
-            latency_ms = lut.price(archs, space=space)
-            out["F"] = np.stack([latency_ms, -summed(space, macs, archs)], axis=1)
-            out["G"] = (latency_ms - limit_ms)[:, None]
+    def less_work(archs: Numeric) -> Floats:
+        looked_at.append(archs)
+        return -summed(space, macs, archs)
 
     repair = RoundingRepair()
     algorithm = NSGA2(
@@ -128,34 +122,10 @@ def search_by_work(
         mutation=PM(eta=3.0, vtype=float, repair=repair),
         eliminate_duplicates=True,
     )
-    problem = Trade(n_var=len(genes.most), n_obj=2, n_ieq_constr=1, xl=0, xu=genes.most, vtype=int)
+    problem = LatencyProblem(lut, less_work, limit_ms=limit_ms, space=space)
     minimize(problem, algorithm, ("n_gen", generations), seed=seed)
     archs = np.unique(np.concatenate(looked_at), axis=0)
     return front_of(archs, lut.price(archs, space=space), summed(space, macs, archs), limit_ms)
-
-
-class Genes:
-    """Architectures as integers that are free of each other: a candidate for each position, a depth for each stage.
-
-    Attributes:
-        most: the largest value of each gene, (genes,); the least is 0.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.elastic = [stage for stage in space.stages if stage.elastic]
-        candidates = [len(position.cells) - 1 for position in space.positions]
-        self.most = np.array([*candidates, *(len(stage.depths) - 1 for stage in self.elastic)], dtype=np.int64)
-
-    def archs(self, genes: npt.NDArray[np.int64]) -> Numeric:
-        """int16 (n, positions), from (n, genes)."""
-        places = len(self.space.positions)
-        archs = genes[:, :places].astype(np.int16)
-        for stage, chosen in zip(self.elastic, genes[:, places:].T, strict=True):
-            depth = np.array(stage.depths)[chosen]
-            inactive = np.arange(stage.stop - stage.start) >= depth[:, None]
-            archs[:, stage.start : stage.stop][inactive] = -1
-        return archs
 
 
 def summed(space: Space, cost: Mapping[str, float], archs: Numeric) -> Floats:

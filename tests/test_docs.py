@@ -147,6 +147,14 @@ def test_the_python_of_the_advice_runs(lut_file, monkeypatch, capsys):
     assert "Swap(" in capsys.readouterr().out
 
 
+def test_the_python_for_optuna_runs(lut_file, monkeypatch, capsys):
+    pytest.importorskip("optuna", reason="optuna is not installed").logging.disable_default_handler()
+    monkeypatch.chdir(lut_file.parent.parent)
+    for body in blocks("docs/how-to/search-with-a-live-table.md", "python"):
+        exec(compile(body, "search-with-a-live-table.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("[")
+
+
 def test_the_python_of_the_tutorial_runs(lut_file, monkeypatch):
     monkeypatch.chdir(lut_file.parent.parent)
     names: dict[str, object] = {}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgecost.cli.main import cli
 from edgecost.costmodels.cell_macs import cell_macs
 from edgecost.costmodels.lut_formats.contract import checksum_lut
-from edgecost.costmodels.lut_search import Genes, front_of, read_accuracies, search_by_work, search_listed, summed
+from edgecost.costmodels.lut_search import front_of, read_accuracies, search_by_work, search_listed, summed
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.spaces.coding import Numeric
@@ -48,19 +48,6 @@ def test_the_front_holds_what_no_other_network_below_the_limit_dominates(
     assert set(zip(found.latency_ms.tolist(), found.value.tolist(), strict=True)) == expected
     assert len(found.archs) == len(expected)
     np.testing.assert_array_equal(latency[found.archs[:, 0]], found.latency_ms)
-
-
-@pytest.mark.parametrize("name", ["ofa-mobilenetv3", "fbnet", "proxylessnas"])
-def test_genes_reach_every_depth_and_candidate_and_nothing_else(name: str) -> None:
-    space = load_space(name)
-    genes = Genes(space)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, genes.most + 1, size=(2000, len(genes.most)))
-    archs = space.check_arch(genes.archs(drawn))
-    for stage in space.stages:
-        assert set((archs[:, stage.start : stage.stop] >= 0).sum(axis=1).tolist()) == set(stage.depths)
-    for place, position in enumerate(space.positions):
-        assert set(archs[:, place].tolist()) - {-1} == set(range(len(position.cells)))
 
 
 def test_work_is_summed_over_the_cells() -> None:
