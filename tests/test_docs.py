@@ -53,6 +53,7 @@ def load_script(name: str) -> ModuleType:
 
 
 make_cli_reference = load_script("make_cli_reference")
+make_format_reference = load_script("make_format_reference")
 make_terminal_picture = load_script("make_terminal_picture")
 
 
@@ -68,6 +69,12 @@ def lut_file(tmp_path_factory):
 def test_the_command_line_reference_is_not_stale():
     assert make_cli_reference.reference() == read("docs/reference/cli.md"), (
         "run: .venv/bin/python docs/make_cli_reference.py"
+    )
+
+
+def test_the_reference_of_formats_is_not_stale():
+    assert make_format_reference.page() == read("docs/reference/lut-formats.md"), (
+        "run: .venv/bin/python docs/make_format_reference.py"
     )
 
 

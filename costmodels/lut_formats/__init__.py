@@ -71,6 +71,11 @@ _MADE: tuple[LutFormat, ...] = (
 _BUILT_IN: dict[str, LutFormat] = {made.name: made for made in _MADE}
 
 
+def built_in_formats() -> tuple[LutFormat, ...]:
+    """Those that edgecost brings, in the order of its documentation."""
+    return _MADE
+
+
 def format_names() -> list[str]:
     """Names of all formats. No plugin is imported for it."""
     return sorted({*_BUILT_IN, *_plugins()})
