@@ -21,6 +21,7 @@ from . import (
     completion,
     doctor,
     kernels,
+    lut_audit,
     lut_export,
     luts,
     model_cards,
@@ -52,7 +53,7 @@ def cli() -> None:
     """What a neural network costs on the device in your hand, measured and predicted."""
 
 
-for command in (lut_export.export, lut_export.list_formats):
+for command in (lut_export.export, lut_export.list_formats, lut_audit.audit):
     luts.lut.add_command(command)
 for command in (
     quickstart.quickstart,
