@@ -85,7 +85,7 @@ class LutAudit:
     def document(self) -> dict[str, Json]:
         """As JSON."""
         return {
-            **self.record(),
+            "correction": self.record(),
             "bias_percent": self.bias_percent,
             "mad_percent": self.mad_percent,
             "low_percent": self.low_percent,
