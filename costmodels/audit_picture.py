@@ -47,8 +47,9 @@ def _draw(axes: Axes, audit: LutAudit, unit: str) -> None:
         axes.plot(measured[fits], priced[fits], "^", color=_FIT, markersize=5, label="corrected, of the fit")
     label = f"corrected, {audit.judged_by}"
     axes.plot(measured[~fits], priced[~fits], "o", color=_JUDGE, markersize=4, label=label)
+    # First the scales, which bring formatters of their own.
+    axes.set(xscale="log", yscale="log", xlim=tuple(ends), ylim=tuple(ends))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.axes.set(xscale="log", yscale="log", xlim=tuple(ends), ylim=tuple(ends))
         set_ticks(axis, float(ends[0]), float(ends[1]))
     axes.set_aspect("equal")
     axes.set_xlabel(f"measured, {unit}")

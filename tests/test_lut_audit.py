@@ -254,6 +254,7 @@ def test_the_picture_holds_every_network_and_is_the_same_each_time() -> None:
     drawn = audit_svg(audit, "a <space> & more")
     assert drawn == audit_svg(audit, "a <space> & more")
     assert "±5 %" in drawn
+    assert "mathdefault" not in drawn
     assert "corrected, held out" in drawn
     assert "a &lt;space&gt; &amp; more" in drawn
     assert "mJ" in audit_svg(audit, "energies", "mJ")

@@ -1,8 +1,10 @@
-"""``edgecost lut audit`` on stores that a made-up campaign filled, and once with networks that are measured for real."""
+"""``edgecost lut audit`` on stores that a made-up campaign filled, and once with networks measured for real."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from edgecost.cli.main import main
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.lut import Lut
+from edgecost.costmodels.lut_correction import POLICIES
 from edgecost.costmodels.network_campaign import NETWORK_SESSIONS, networks_over_range
 from edgecost.costmodels.network_scale import networks_in_store
 from edgecost.costmodels.space import Space
@@ -193,3 +196,15 @@ def test_networks_are_measured_over_the_range_of_prices_and_not_twice(campaign: 
     assert campaign.audit("--measure", "4", "--json") == 0
     with Store(campaign.store) as store:
         assert len(store.measurements(purposes=("network",))) <= len(before) + 8
+
+
+def test_the_benchmark_shows_every_correction_on_networks_it_has_not_seen() -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "lut_audit.py"
+    tiny = ("--space", str(TINY), "--networks", "8", "--fit", "4", "--panel", "0")
+    done = subprocess.run([sys.executable, script, *tiny, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["cells"] == 20
+    assert set(found["audits"]) == {*POLICIES, "auto"}
+    assert "too few" in found["audits"]["scale+offset"]["refused"]
+    assert found["audits"]["scale"]["correction"]["judged"]["n"] == found["networks"] - 4
