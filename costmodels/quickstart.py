@@ -18,11 +18,9 @@ import numpy.typing as npt
 
 from ..db import Store
 from ..profiler.errors import GateError
-from ..profiler.protocol import Settings
 from ..profiler.records import Json
 from ..profiler.weights import complete
 from ..profiler.workload import Workload
-from .campaign import Planned
 from .correction import ScaleReport, judge_scale, spread
 from .dataset import load_samples
 from .files import write_atomically
@@ -30,23 +28,16 @@ from .local_setting import LocalSetting
 from .lut import Lut
 from .lut_build import build_lut
 from .lut_formats import lut_format
-from .planned_campaign import CampaignOutcome, Narrator, measure_planned
+from .network_campaign import NETWORKS_PRICED, measure_networks
+from .planned_campaign import CampaignOutcome, Narrator
 from .space import Space
 from .space_campaign import measure_space
 from .training import TrainingReport, save_report, train
-from .validation import sessions_agree
 
-#: Random networks priced from the LUT.
-NETWORKS_PRICED = 1000
 #: Networks built whole and measured: half fit the factor, half judge it.
 NETWORKS_MEASURED = 16
 #: Further processes that measure each cell: of three, one that fell into a bad minute does not move the median.
 PANEL_SESSIONS = 2
-#: Processes that measure each network: where a process's pages happen to lie moves a network by a few per cent.
-NETWORK_SESSIONS = 3
-#: Further processes for a network no two of whose sessions agree within this: then no median of three is to be trusted.
-NETWORK_SESSIONS_MORE = 2
-NETWORK_AGREEMENT = 0.02
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ def run_quickstart(store: Store, space: Space, folder: Path, narrator: Narrator,
     with clock.stage("measure whole networks"):
         chosen = archs[spread(prices, NETWORKS_MEASURED)]
         built = [space.build(arch) for arch in chosen]
-        networks = _measure_networks(store, setting, space, built, narrator, seed)
+        networks = measure_networks(store, setting, space, built, narrator, seed)
         correction = _judge_networks(store, setting, space, lut, chosen, built)
     with clock.stage("write the files"):
         narrator.stage("writing the files")
@@ -141,31 +132,6 @@ def run_quickstart(store: Store, space: Space, folder: Path, narrator: Narrator,
 def _train(store: Store, setting: LocalSetting, cells: Sequence[str]) -> TrainingReport:
     identity, cache = setting.device.identity, setting.core_cache_bytes
     return train(store, identity, setting.profile, cells=cells, core_cache_bytes=cache)
-
-
-def _measure_networks(
-    store: Store, setting: LocalSetting, space: Space, built: Sequence[Workload], narrator: Narrator, seed: int
-) -> CampaignOutcome:
-    name = f"{space.name}-{space.resolution}-w{space.width:g}-{setting.profile.profile_hash[:8]}-networks"
-    outcome = None
-    for session in range(NETWORK_SESSIONS + NETWORK_SESSIONS_MORE):
-        asked, title = built, f"measuring whole networks, process {session + 1} of {NETWORK_SESSIONS}"
-        if session >= NETWORK_SESSIONS:
-            asked, title = _disagreeing(store, setting, built), "measuring networks again whose processes disagree"
-        if asked or outcome is None:
-            wanted = [Planned(workload, "network", workload.name, round=session) for workload in asked]
-            settings = Settings(seed=seed + session)
-            outcome = measure_planned(store, setting, name, space.name, wanted, narrator, title, settings=settings)
-    assert outcome is not None
-    return outcome
-
-
-def _disagreeing(store: Store, setting: LocalSetting, built: Sequence[Workload]) -> list[Workload]:
-    """The networks of which no two sessions agree."""
-    hashes = [workload.graph_hash for workload in built]
-    samples = load_samples(store, setting.device.identity, setting.profile, purposes=("network",), graph_hashes=hashes)
-    apart = {s.workload.graph_hash for s in samples if not sessions_agree(s.sessions_ms, NETWORK_AGREEMENT)}
-    return [workload for workload in built if workload.graph_hash in apart]
 
 
 def _judge_networks(
