@@ -165,7 +165,7 @@ def choose_policy(sums_ms: Floats, measured_ms: Floats) -> Choice:
 
 def _gains(gain: Floats, sure: float) -> bool:
     error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-    return float(gain.mean()) > max(_GAIN_MIN, sure * error)
+    return bool(float(gain.mean()) > max(_GAIN_MIN, sure * error))
 
 
 def _left_out_errors(policy: Policy, sums: Floats, measured: Floats) -> Floats | None:
