@@ -200,7 +200,7 @@ def test_networks_are_measured_over_the_range_of_prices_and_not_twice(campaign: 
 
 def test_the_benchmark_shows_every_correction_on_networks_it_has_not_seen() -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "lut_audit.py"
-    tiny = ("--space", str(TINY), "--networks", "8", "--fit", "4", "--panel", "0")
+    tiny = ("--space", str(TINY), "--networks", "10", "--fit", "4", "--panel", "0")
     done = subprocess.run([sys.executable, script, *tiny, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
