@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from edgecost.costmodels.kernel_work import kind_of, work_of
 from edgecost.costmodels.space_file import load_space
@@ -27,6 +28,10 @@ from edgecost.profiler.records import Device, Environment, Latency, Measurement,
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
 from tests.trained_store import Trained, make_trained
+
+# A deadline is a wall-clock time, and machines are shared: a pause of 0.2 s is no fault of the code.
+settings.register_profile("edgecost", deadline=None)
+settings.load_profile("edgecost")
 
 
 def _postgresql_bin() -> Path | None:
