@@ -12,5 +12,7 @@ space_models/, onboarding/   models over architectures, few-shot from other devi
 active/                measuring only where a LUT is uncertain
 simulated/             searching without the device: simulation, proxies
 lut, lut_build, lut_formats/   lookup tables
+lut_audit, lut_correction, lut_attribution, lut_diff   whether their sums are true, and where two differ
+lut_pricing, lut_search, advice, recognition, adapters/   what is done with them
 quickstart             all of it in one go
 """
