@@ -15,6 +15,7 @@ import click
 
 from ..profiler.errors import EdgecostError, MissingPackage
 from . import (
+    arch_export,
     audit,
     campaigns,
     compare,
@@ -52,7 +53,7 @@ def cli() -> None:
     """What a neural network costs on the device in your hand, measured and predicted."""
 
 
-for command in (lut_export.export, lut_export.list_formats):
+for command in (lut_export.export, lut_export.list_formats, arch_export.export_archs):
     luts.lut.add_command(command)
 for command in (
     quickstart.quickstart,
