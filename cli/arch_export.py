@@ -177,10 +177,10 @@ def _spaces_of(space_name: str, given: Sequence[object]) -> list[Space]:
 
     space = load_space(space_name)
     key = space.native.resolution
-    named = {one[key][0] for one in given if isinstance(one, dict) and isinstance(one.get(key), list) and one[key]}
-    if not all(isinstance(side, int) for side in named):
-        raise UsageError(f"a resolution of {', '.join(map(str, named))} is not a whole number")
-    return [load_space(space_name, resolution=side) for side in sorted(named)] or [space]
+    named = [one[key][0] for one in given if isinstance(one, dict) and isinstance(one.get(key), list) and one[key]]
+    if strange := [side for side in named if not isinstance(side, int)]:
+        raise UsageError(f"a network names the resolution {strange[0]}, which is not a whole number")
+    return [load_space(space_name, resolution=side) for side in sorted(set(named))] or [space]
 
 
 def _chain_networks(spaces: Sequence[Space], order: Path | None, samples: int | None, seed: int) -> Networks:

@@ -151,6 +151,7 @@ def test_runs_of_one_s_own_reach_the_reader_that_reduces_them(tmp_path: Path) ->
         ("arch,energy_mj\n421211,2\n", "has no column latency_ms"),
         ("arch,latency_ms\n421211,fast\n", "'fast' is no number"),
         ("arch,latency_ms\n421211,0\n", "not positive"),
+        ("arch,latency_ms,latency_lo_ms,latency_hi_ms\n421211,3,1,2\n", "interval of network 1 does not hold"),
         ("arch,latency_ms\n421211\n", "row 1 has 1 fields"),
         ("arch,latency_ms\n421211,1\n4.2.1.2.1.1,2\n", "rows 1 and 2 .* are one network"),
         ("arch,latency_ms\n421211,\n", "is not known"),

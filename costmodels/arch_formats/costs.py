@@ -47,6 +47,11 @@ class Costs:
             if other is not None and len(other) != len(self.values):
                 raise UsageError(f"{len(other)} intervals or lists of runs for {len(self.values)} networks")
 
+        if self.lo is not None and self.hi is not None:
+            outside = np.flatnonzero((self.lo > self.values) | (self.values > self.hi))
+            if len(outside):
+                raise UsageError(f"the interval of network {int(outside[0]) + 1} does not hold its {self.metric}")
+
     def in_unit(self, unit: str) -> Costs:
         """The same in another unit of the metric."""
         factor = UNITS[unit] / UNITS[self.unit]
