@@ -15,6 +15,7 @@ import click
 
 from ..profiler.errors import EdgecostError, MissingPackage
 from . import (
+    arch_export,
     audit,
     campaigns,
     compare,
@@ -58,6 +59,7 @@ def cli() -> None:
 
 
 for command in (
+    arch_export.export_archs,
     lut_advise.advise,
     lut_audit.audit,
     lut_diff.diff,
