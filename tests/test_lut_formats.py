@@ -295,7 +295,7 @@ def test_a_row_says_how_many_visits_and_never_a_spread_that_nobody_knows(tmp_pat
 def test_the_side_file_says_what_the_rows_cannot(tmp_path: Path) -> None:
     space = load_space("ofa-mobilenetv3", resolution=160)
     table, side = lut_format("ofa").write(tiny(space, 2.0), space, tmp_path)
-    assert (table.name, side.name) == ("160_lookup_table.yaml", "160_lookup_table.edgecost.json")
+    assert (table.name, side.name) == ("160_lookup_table.yaml", "160_lookup_table.yaml.edgecost.json")
     document = json.loads(side.read_text())
     assert hashlib.sha256(table.read_bytes()).hexdigest() == document["describes_sha256"]
     assert tuple(document[k] for k in ("metric", "unit", "scale", "scale_fitted_on")) == ("latency", "ms", 1.5, 8)
@@ -308,7 +308,7 @@ def test_the_side_file_says_what_the_rows_cannot(tmp_path: Path) -> None:
 def test_a_path_that_is_no_folder_is_the_file(tmp_path: Path) -> None:
     space = load_space("ofa-mobilenetv3")
     files = lut_format("ofa").write(checksum_lut(space), space, tmp_path / "nano" / "mine.yaml")
-    assert [tmp_path / "nano" / "mine.yaml", tmp_path / "nano" / "mine.edgecost.json"] == files
+    assert [tmp_path / "nano" / "mine.yaml", tmp_path / "nano" / "mine.yaml.edgecost.json"] == files
 
 
 def test_a_refused_table_leaves_the_old_one(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_export_writes_a_native_table_for_other_code(tmp_path: Path) -> None:
     code, output = run("lut", "export", table, "--format", "fbnet", "--metric", "energy", "--out", tmp_path, "--json")
     assert code == 0
     files = json.loads(output)["files"]["fbnet"]
-    assert [Path(file).name for file in files] == ["lookup_table.txt", "lookup_table.edgecost.json"]
+    assert [Path(file).name for file in files] == ["lookup_table.txt", "lookup_table.txt.edgecost.json"]
     assert json.loads(Path(files[1]).read_text())["unit"] == "mJ"
 
 

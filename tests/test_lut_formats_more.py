@@ -194,3 +194,9 @@ def test_sqlite_says_where_its_numbers_come_from(tmp_path: Path) -> None:
         told = {name: json.loads(value) for name, value in database.execute("SELECT name, value FROM provenance")}
     database.close()
     assert (told["space"], told["scale"], told["device"]) == ("fbnet", 0.5, "checksum")
+
+
+def test_all_forms_of_one_table_may_stand_in_one_folder(tmp_path: Path) -> None:
+    space = load_space("fbnet")
+    files = [file for name in FLAT for file in lut_format(name).write(checksum_lut(space), space, tmp_path)]
+    assert len(set(files)) == 2 * len(FLAT) == len(list(tmp_path.iterdir()))

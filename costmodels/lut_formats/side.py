@@ -19,8 +19,8 @@ SIDE_VERSION = 2
 
 
 def side_path(table: Path) -> Path:
-    """Where the side file of a table stands."""
-    return table.with_suffix(".edgecost.json")
+    """Where the side file of a table stands: two forms of one table differ in their suffix only."""
+    return table.with_name(f"{table.name}.edgecost.json")
 
 
 def write_side(
