@@ -26,12 +26,14 @@ from edgecost.costmodels.arch_formats.networks import (
 )
 from edgecost.costmodels.arch_formats.order import read_order
 from edgecost.costmodels.arch_formats.prices import table_about, table_costs
+from edgecost.costmodels.arch_formats.values_file import read_values
 from edgecost.costmodels.lut_formats.card import FormatCard
 from edgecost.costmodels.lut_formats.contract import checksum_lut, without
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError, MissingPackage, UsageError
 
-ORDER = Path(__file__).parents[2] / "shared" / "data" / "nb201_order.txt"
+DATA = Path(__file__).parents[2] / "shared" / "data"
+ORDER = DATA / "nb201_order.txt"
 ABOUT = About(device="a box", source="a test", precision="fp32", batch=1, created="2026-01-01T00:00:00+00:00")
 
 
@@ -83,6 +85,38 @@ def test_the_benchmark_s_order_is_the_published_one() -> None:
     lines = [line for line in ORDER.read_text().splitlines() if not line.startswith("#")]
     assert ["".join(map(str, row)) for row in benchmark_networks().choices.tolist()] == lines
     np.testing.assert_array_equal(read_cells(read_order(ORDER), "published").choices, benchmark_networks().choices)
+
+
+@pytest.mark.usefixtures("lined")
+def test_published_latencies_come_out_at_the_published_indices(tmp_path: Path) -> None:
+    """HELP's and HW-NAS-Bench's raspi4: 10.4820 and 54.7774 ms for the first two cells."""
+    if not (DATA / "nasbench201_latency.npz").is_file():
+        pytest.skip("the published measurements are not beside the repository")
+    held = np.load(DATA / "nasbench201_latency.npz", allow_pickle=False)
+    np.testing.assert_array_equal(held["ops"], benchmark_networks().choices)
+    column = held["latency"][:, list(held["devices"]).index("raspi4")].astype(np.float64)
+    rows = np.random.default_rng(0).permutation(15625)
+    lines = [f"{''.join(map(str, held['ops'][row].tolist()))},{float(column[row])!r}" for row in rows]
+    (tmp_path / "v.csv").write_text("arch,latency_ms\n" + "\n".join(lines))
+    values = read_values(tmp_path / "v.csv")
+    costs = values.costs(read_cells(values.archs, "v"), benchmark_networks(), "latency")
+    listed = arch_readers.torch_list(arch_format("help").write(benchmark_networks(), [costs], tmp_path, ABOUT)[0])
+    assert [round(value, 4) for value in listed[:2]] == [10.4820, 54.7774]
+    assert listed == column.tolist()
+
+
+@pytest.mark.usefixtures("lined")
+def test_the_published_networks_of_fbnet_are_a_list_that_help_and_nasflat_take(tmp_path: Path) -> None:
+    if not (DATA / "fbnet_latency.npz").is_file():
+        pytest.skip("the published measurements are not beside the repository")
+    np.save(tmp_path / "order.npy", np.load(DATA / "fbnet_latency.npz", allow_pickle=False)["ops"])
+    space = load_space("fbnet")
+    networks = read_chains(read_order(tmp_path / "order.npy"), [space], "order.npy")
+    lut = checksum_lut(space)
+    costs = table_costs([lut], [space], networks, "latency")
+    for name in ("help", "nasflat"):
+        file = arch_format(name).write(networks, [costs], tmp_path, table_about([lut], None, ["latency"]))[0]
+        assert arch_readers.torch_list(file) == lut.price(np.load(tmp_path / "order.npy")).tolist()
 
 
 def test_index_0_of_the_benchmark_is_written_as_the_benchmark_writes_it() -> None:

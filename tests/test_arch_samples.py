@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import sqlite3
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -102,18 +103,18 @@ def test_a_sample_without_a_price_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["eagle", "dynas-t", "nats-bench", "naslib", "hw-nas-bench-201"])
+@pytest.mark.parametrize("name", ["eagle", "dynas-t", "nats-bench", "naslib", "nni-nb201", "hw-nas-bench-201"])
 def test_a_space_that_the_reader_does_not_know_is_refused(tmp_path: Path, name: str) -> None:
     networks = chains("proxylessnas", 5)
     with pytest.raises(UsageError, match="space proxylessnas is not what"):
         arch_format(name).write(networks, [numbered(networks)], tmp_path, ABOUT)
 
 
-@pytest.mark.parametrize("name", ["eagle", "nnabla-nas", "syne-tune", "naslib"])
+@pytest.mark.parametrize("name", ["eagle", "nnabla-nas", "syne-tune", "naslib", "nni-nb201"])
 def test_writing_again_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
     if name == "syne-tune":
         pytest.importorskip("pyarrow", reason="writes the parquet file")
-    networks = cells() if name == "naslib" else cells(50)
+    networks = cells() if name in ("naslib", "nni-nb201") else cells(50)
     made = arch_format(name)
     first, again = (
         [file.read_bytes() for file in made.write(networks, [numbered(networks)], tmp_path, ABOUT)] for _ in range(2)
@@ -239,6 +240,52 @@ def test_naslib_finds_seconds_by_the_cell_s_string_in_both_places(tmp_path: Path
     for index in np.random.default_rng(3).choice(15625, 1000, replace=False).tolist():
         row = read[networks.native[index]]["cifar10-valid"]
         assert row["latency"][-1] == row["cost_info"]["latency"] == (index + 1.5) * 0.001
+
+
+def test_nni_s_database_holds_seconds_by_the_operators_of_the_edges(tmp_path: Path) -> None:
+    networks = cells()
+    file = arch_format("nni-nb201").write(networks, [lost(networks, 3)], tmp_path, ABOUT)[0]
+    database = sqlite3.connect(file)
+    rows = database.execute(
+        "SELECT c.arch, c.num_epochs, c.dataset, c.num_channels, c.num_cells, s.latency, s.test_acc"
+        " FROM nb201trialstats s JOIN nb201trialconfig c ON s.config_id = c.id"
+    ).fetchall()
+    database.close()
+    assert len(rows) == 4 * 15625
+    assert {row[1:5] for row in rows} == {(e, d, 16, 5) for e in (12, 200) for d in ("cifar10", "cifar10-valid")}
+    assert {row[6] for row in rows} == {None}
+    found = {row[0]: row[5] for row in rows}
+    for index in np.random.default_rng(4).choice(15625, 1000, replace=False).tolist():
+        assert found[nni_arch(networks, index)] == (None if index == 3 else (index + 1.5) * 0.001)
+    assert found[nni_arch(networks, 3)] is None
+
+
+def nni_arch(networks: Networks, index: int) -> str:
+    """The benchmark's string, in NNI's terms."""
+    nodes = [part.strip("|").split("|") for part in networks.native[index].split("+")]
+    edges = {
+        f"{edge.split('~')[1]}_{target}": edge.split("~")[0].removeprefix("nor_")
+        for target, node in enumerate(nodes, 1)
+        for edge in node
+    }
+    return json.dumps(edges, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.filterwarnings("ignore")  # NNI's own, of its old dependencies
+def test_nni_s_own_query_finds_each_network(tmp_path: Path) -> None:
+    sqlite_ext = pytest.importorskip("playhouse.sqlite_ext", reason="the reader's database layer")
+    nasbench201 = pytest.importorskip("nni.nas.benchmark.nasbench201", reason="the reader itself")
+    networks = cells()
+    file = arch_format("nni-nb201").write(networks, [numbered(networks)], tmp_path, ABOUT)[0]
+    database = sqlite_ext.SqliteExtDatabase(str(file))
+    nasbench201.schema.proxy.initialize(database)
+    for index in range(0, 15625, 16):
+        arch = json.loads(nni_arch(networks, index))
+        (trial,) = nasbench201.query_nb201_trial_stats(arch, 200, "cifar10")
+        assert (trial["latency"], trial["config"]["arch"]) == ((index + 1.5) * 0.001, arch)
+        (mean,) = nasbench201.query_nb201_trial_stats(arch, 12, "cifar10-valid", reduction="mean")
+        assert mean["latency"] == (index + 1.5) * 0.001
+    database.close()
 
 
 def test_a_metric_that_the_reader_has_no_place_for_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from .cell_benchmarks import HwNasBenchFormat, NaslibFormat, NatsBenchFormat
 from .costs import About, Costs
 from .dynas import DynasFormat
 from .networks import Networks
+from .nni_benchmark import NniFormat
 from .samples import EagleFormat, EagleRunsFormat, NnablaFormat, SyneTuneFormat
 from .torch_lists import HelpFormat, NasflatFormat
 
@@ -59,6 +60,7 @@ _MADE: tuple[ArchFormat, ...] = (
     SyneTuneFormat(),
     NatsBenchFormat(),
     NaslibFormat(),
+    NniFormat(),
     HwNasBenchFormat(),
     NnablaFormat(),
 )
