@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from ..profiler.errors import UsageError
+from .format_cards import show_cards
 from .luts import space_of
 from .options import INPUT_FILE, OUTPUT_FOLDER, json_option
-from .output import print_json, print_table
+from .output import print_json
 
 if TYPE_CHECKING:
     from ..costmodels.arch_formats.costs import About, Costs
@@ -217,37 +218,4 @@ def _cell_networks(order: Path | None, samples: int | None, seed: int) -> Networ
 def _list_formats(as_json: bool) -> None:
     from ..costmodels.arch_formats import arch_format, arch_format_names
 
-    cards = {name: arch_format(name).card for name in arch_format_names()}
-    if as_json:
-        rows = [
-            {
-                "name": name,
-                "title": card.title,
-                "reader": card.reader,
-                "spaces": list(card.spaces),
-                "units": dict(card.units),
-                "needs": list(card.needs),
-                "note": card.note or None,
-            }
-            for name, card in cards.items()
-        ]
-        print_json({"formats": rows})
-        return
-    print_table(
-        "Formats of whole networks",
-        ["format", "for", "spaces", "holds", "needs"],
-        [
-            [
-                name,
-                card.title,
-                ", ".join(card.spaces) or "any",
-                ", ".join(f"{metric} ({unit})" for metric, unit in card.units),
-                ", ".join(card.needs) or "–",
-            ]
-            for name, card in cards.items()
-        ],
-        left=5,
-    )
-    for name, card in cards.items():
-        if card.note:
-            click.echo(f"{name}: {card.note}")
+    show_cards("Formats of whole networks", {name: arch_format(name).card for name in arch_format_names()}, as_json)

@@ -11,7 +11,7 @@ import click
 
 from ..profiler.errors import UsageError
 from .luts import space_of
-from .options import INPUT_FILE, json_option
+from .options import INPUT_FILE, json_option, space_file_option
 from .output import milliseconds, percent, print_json, print_table
 from .parameters import LimitType
 
@@ -29,7 +29,7 @@ _SHOWN = 12
 @click.option("--lut", "table", type=INPUT_FILE, required=True, help="Native LUT file of the model's space.")
 @click.option("--arch", help="An architecture in the space's own form, as JSON, instead of MODEL.")
 @click.option("--limit", type=LimitType(), required=True, help="What the network may take.")
-@click.option("--space", "space_name", metavar="FILE", help="The TOML file of the space, if it is no built-in one.")
+@space_file_option
 @json_option
 def advise(
     model: Path | None, table: Path, arch: str | None, limit: float, space_name: str | None, as_json: bool

@@ -11,7 +11,7 @@ import click
 
 from ..profiler.errors import GateError, UsageError
 from .luts import space_of
-from .options import INPUT_FILE, ShareType, db_option, json_option, runtime_options
+from .options import INPUT_FILE, ShareType, db_option, json_option, runtime_options, space_file_option
 from .output import Talk, percent, print_json, print_table
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ class _Found:
 )
 @click.option("--held", type=ShareType(), default="90%", show_default=True, help="Share that --strict asks for.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random networks, resampling and shuffling.")
-@click.option(
-    "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
-)
+@space_file_option
 @runtime_options
 @db_option
 @json_option
@@ -158,12 +156,13 @@ def _measure(
 
 
 def _audited(store: Store, read: Lut, space: Space, metric: str, policy: str, fit: int, seed: int) -> _Found:
+    from ..costmodels.energy_table import energy_table
     from ..costmodels.lut_attribution import suspects
-    from ..costmodels.lut_audit import audit_sums, energies_as_table
+    from ..costmodels.lut_audit import audit_sums
 
     identity, profile = _origin(store, read)
     if metric == "energy":
-        read, networks = energies_as_table(read, space), _energies(store, identity, profile, space, read)
+        read, networks = energy_table(read, space.measurable), _energies(store, identity, profile, space, read)
     else:
         from ..costmodels.network_scale import networks_in_store
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .luts import space_of
-from .options import INPUT_FILE, json_option
+from .options import INPUT_FILE, json_option, space_file_option
 from .output import milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SHOWN = 15
 @click.command(epilog="Example:  edgecost lut diff nano.lut.json pi4.lut.json")
 @click.argument("first", type=INPUT_FILE)
 @click.argument("second", type=INPUT_FILE)
-@click.option("--space", "space_name", metavar="FILE", help="The TOML file of the space, if it is no built-in one.")
+@space_file_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the networks whose order is compared.")
 @json_option
 def diff(first: Path, second: Path, space_name: str | None, seed: int, as_json: bool) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from .format_cards import show_cards
 from .luts import space_of
-from .options import INPUT_FILE, OUTPUT_FOLDER, json_option
-from .output import print_json, print_table
+from .options import INPUT_FILE, OUTPUT_FOLDER, json_option, space_file_option
+from .output import print_json
 
 if TYPE_CHECKING:
     from ..costmodels.lut_formats.card import Metric
@@ -21,41 +22,7 @@ def list_formats(as_json: bool) -> None:
     """The formats a table can be written in: who reads them, what they hold, what they need."""
     from ..costmodels.lut_formats import format_names, lut_format
 
-    cards = {name: lut_format(name).card for name in format_names()}
-    if as_json:
-        rows = [
-            {
-                "name": name,
-                "title": card.title,
-                "reader": card.reader,
-                "spaces": list(card.spaces),
-                "units": dict(card.units),
-                "offset_in": card.offset_in or None,
-                "needs": list(card.needs),
-                "note": card.note or None,
-            }
-            for name, card in cards.items()
-        ]
-        print_json({"formats": rows})
-        return
-    print_table(
-        "Formats of lookup tables",
-        ["format", "for", "spaces", "holds", "needs"],
-        [
-            [
-                name,
-                card.title,
-                ", ".join(card.spaces) or "any",
-                ", ".join(f"{metric} ({unit})" for metric, unit in card.units),
-                ", ".join(card.needs) or "–",
-            ]
-            for name, card in cards.items()
-        ],
-        left=5,
-    )
-    for name, card in cards.items():
-        if card.note:
-            click.echo(f"{name}: {card.note}")
+    show_cards("Formats of lookup tables", {name: lut_format(name).card for name in format_names()}, as_json)
 
 
 @click.command(epilog="Example:  edgecost lut export table.lut.json --format proxylessnas --out luts")
@@ -69,9 +36,7 @@ def list_formats(as_json: bool) -> None:
     help="Which numbers. Readers that only add numbers take energies (mJ) for latencies.",
 )
 @click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder for the files.")
-@click.option(
-    "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
-)
+@space_file_option
 @json_option
 def export(
     table: Path, formats: tuple[str, ...], metric: str, folder: Path, space_name: str | None, as_json: bool

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .luts import space_of
-from .options import INPUT_FILE, json_option
+from .options import INPUT_FILE, json_option, space_file_option
 from .output import Talk, milliseconds, print_json
 
 
@@ -18,7 +18,7 @@ from .output import Talk, milliseconds, print_json
     "--out", "target", type=click.Path(dir_okay=False, path_type=Path), required=True,
     help="Prices, in the order of the architectures: .parquet, .csv or .npy.",
 )  # fmt: skip
-@click.option("--space", "space_name", metavar="FILE", help="The TOML file of the space, if it is no built-in one.")
+@space_file_option
 @json_option
 def price(table: Path, archs: Path, target: Path, space_name: str | None, as_json: bool) -> None:
     """Price every architecture of a file by TABLE (a native LUT file), a batch at a time.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .luts import space_of
-from .options import INPUT_FILE, json_option
+from .options import INPUT_FILE, json_option, space_file_option
 from .output import milliseconds, print_json, print_table
 from .parameters import LimitType
 
@@ -34,7 +34,7 @@ _SHOWN = 20
 @click.option("--generations", type=click.IntRange(min=1), default=40, show_default=True, help="How long to search.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
 @click.option("--out", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the front as CSV.")
-@click.option("--space", "space_name", metavar="FILE", help="The TOML file of the space, if it is no built-in one.")
+@space_file_option
 @json_option
 def search(
     table: Path,

@@ -11,7 +11,15 @@ import click
 
 from ..profiler.errors import UsageError
 from .metrics import default_predictor
-from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, space_options
+from .options import (
+    INPUT_FILE,
+    OUTPUT_FOLDER,
+    db_option,
+    json_option,
+    runtime_options,
+    space_file_option,
+    space_options,
+)
 from .output import interval, megabytes, milliseconds, print_json, print_table
 
 if TYPE_CHECKING:
@@ -131,9 +139,7 @@ def _print_built(table: Lut, sources: str, files: list[Path]) -> None:
 @click.option(
     "--arch", "archs", multiple=True, help="An architecture in the space's own form, as JSON. Repeat for more."
 )
-@click.option(
-    "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
-)
+@space_file_option
 @click.option("--random", "count", type=click.IntRange(min=1), help="Price this many random architectures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
 @json_option

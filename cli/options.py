@@ -33,6 +33,13 @@ def db_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def space_file_option(command: Decorated) -> Decorated:
+    """``--space`` beside a table, which names its own space."""
+    return click.option(
+        "--space", "space_name", metavar="FILE", help="The TOML file of the space, where it is not a built-in one."
+    )(command)
+
+
 def space_options(command: Decorated) -> Decorated:
     """``--space``, ``--resolution`` and ``--width``."""
     for option in (

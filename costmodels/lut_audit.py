@@ -14,9 +14,8 @@ import numpy.typing as npt
 from ..profiler.errors import GateError
 from ..profiler.records import Json
 from .correction import spread
-from .lut import Lut, LutCell
+from .lut import Lut
 from .lut_correction import Choice, Correction, Policy, choose_policy, fit_correction
-from .space import Space
 from .validation import Accuracy, accuracy
 
 Floats = npt.NDArray[np.float64]
@@ -192,24 +191,3 @@ def corrected_table(lut: Lut, audit: LutAudit, seed: int) -> Lut:
     fitted_on = 0 if found.policy == "none" else found.networks
     provenance = {**lut.provenance, "correction": {**audit.record(), "seed": seed}}
     return replace(lut.with_scale(found.scale, fitted_on, found.offset_ms), provenance=provenance)
-
-
-def energies_as_table(lut: Lut, space: Space) -> Lut:
-    """The energies of a table in the place of its latencies, in mJ, so that they can be summed and audited alike.
-
-    Raises:
-        GateError: the table does not know the energy of a cell of the space.
-    """
-    lut.require(space)
-    rows = [lut.query(cell.key) for cell in space.measurable]
-    if unknown := [row.key for row in rows if row.energy_mj is None]:
-        raise GateError(
-            f"the table does not know the energy of {len(unknown)} cells, the first is {unknown[0]}",
-            remedy="measure it, or train a predictor of it: edgecost train --metric energy",
-        )
-    return Lut.from_cells([_of_energy(row) for row in rows], lut.provenance)
-
-
-def _of_energy(row: LutCell) -> LutCell:
-    assert row.energy_mj is not None
-    return replace(row, latency_ms=row.energy_mj, lo_ms=None, hi_ms=None)

@@ -12,7 +12,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..profiler.errors import MissingPackage, UsageError
+from .energy_table import energy_table, knows_energies
 from .files import drafted
 from .lut import Lut
 from .space import Space
@@ -64,7 +65,7 @@ def price_file(
     """
     if target.suffix not in _WRITABLE:
         raise UsageError(f"{target} cannot be written", remedy=f"Name a file that ends in {', '.join(_WRITABLE)}.")
-    energies = _energies(lut, space)
+    energies = energy_table(lut, space.measurable) if knows_energies(lut, space.measurable) else None
     count, least, most = 0, np.inf, -np.inf
     with drafted(target) as draft, _writer(target.suffix, draft) as write:
         for batch in _batches(archs, space):
@@ -79,15 +80,6 @@ def price_file(
         if not count:
             raise UsageError(f"{archs} holds no architecture", remedy="Give a file with at least one.")
     return PricedFile(target, count, least, most, energies is not None)
-
-
-def _energies(lut: Lut, space: Space) -> Lut | None:
-    """The table with energies for latencies: both add up alike, and no correction was fitted for energies."""
-    rows = [lut.query(cell.key) for cell in space.measurable if cell.key in lut]
-    if not rows or any(row.energy_mj is None for row in rows):
-        return None
-    known = [replace(row, latency_ms=row.energy_mj or 0.0, lo_ms=None, hi_ms=None) for row in rows]
-    return Lut.from_cells(known, lut.provenance)
 
 
 def _batches(file: Path, space: Space) -> Iterator[Numeric]:

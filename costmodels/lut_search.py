@@ -7,7 +7,6 @@ no accuracy. NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from ..profiler.errors import GateError, MissingPackage, UsageError
 from .cell_macs import cell_macs
+from .cost_table import CostTable
 from .lut import Lut
 from .space import Space
 from .spaces.coding import Numeric
@@ -107,12 +107,12 @@ def search_by_work(
         raise MissingPackage("pymoo is needed to search", remedy="pip install 'edgecost[search]'") from error
     from .adapters.pymoo_problem import LatencyProblem
 
-    macs = cell_macs(space)
+    macs = CostTable.from_costs(space, cell_macs(space))
     looked_at: list[Numeric] = []
 
     def less_work(archs: Numeric) -> Floats:
         looked_at.append(archs)
-        return -summed(space, macs, archs)
+        return -macs.price(archs)
 
     repair = RoundingRepair()
     algorithm = NSGA2(
@@ -125,13 +125,4 @@ def search_by_work(
     problem = LatencyProblem(lut, less_work, limit_ms=limit_ms, space=space)
     minimize(problem, algorithm, ("n_gen", generations), seed=seed)
     archs = np.unique(np.concatenate(looked_at), axis=0)
-    return front_of(archs, lut.price(archs, space=space), summed(space, macs, archs), limit_ms)
-
-
-def summed(space: Space, cost: Mapping[str, float], archs: Numeric) -> Floats:
-    """Σ over the cells of each architecture of what a cell costs by its key, (n,)."""
-    total = np.full(len(archs), sum(cost[cell.key] for cell in space.fixed), dtype=np.float64)
-    for position, chosen in zip(space.positions, archs.T, strict=True):
-        # The last one answers for -1, a position that is not active.
-        total += np.array([*(cost[cell.key] for cell in position.cells), 0.0])[chosen]
-    return total
+    return front_of(archs, lut.price(archs, space=space), macs.price(archs), limit_ms)

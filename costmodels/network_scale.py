@@ -59,10 +59,11 @@ def of_space(space: Space, found: Sequence[tuple[Workload, float, tuple[float, .
     archs, measured, sessions = [], [], []
     prefix = f"{space.name}-"
     for workload, value, of_sessions in found:
-        codes = workload.name.removeprefix(prefix).split(".")
-        if not all(code == "_" or code.isdecimal() for code in codes):
+        if not workload.name.startswith(prefix):
             continue
-        if not workload.name.startswith(prefix) or len(codes) != len(space.positions):
+        # A space of one network has no positions, and its name nothing behind the dash.
+        codes = [code for code in workload.name.removeprefix(prefix).split(".") if code]
+        if len(codes) != len(space.positions) or not all(code == "_" or code.isdecimal() for code in codes):
             continue
         arch = np.array([-1 if code == "_" else int(code) for code in codes], dtype=np.int16)
         if _is_of(space, arch, workload):

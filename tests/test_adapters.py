@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgecost.costmodels.adapters.cost_table import CostTable
+from edgecost.costmodels.cost_table import CostTable
+from edgecost.costmodels.lut import Lut
 from edgecost.costmodels.lut_formats.contract import checksum_lut, without
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
@@ -16,7 +17,7 @@ from edgecost.profiler.errors import GateError, UsageError
 SPACES = ("fbnet", "ofa-mobilenetv3", "proxylessnas", "mobilenetv3-large")
 
 
-def small_lut(space: Space, seed: int = 0):  # type: ignore[no-untyped-def]
+def small_lut(space: Space, seed: int = 0) -> Lut:
     """Latencies and energies of a few units, so that sums are well conditioned in any precision."""
     rng = np.random.default_rng(seed)
     made = checksum_lut(space, scale=0.5, offset_ms=3.0)
@@ -124,6 +125,28 @@ class TestTorch:
         found = np.array([[int(alpha.argmax()) for alpha in alphas]])
         costs = CostTable.of(lut).costs
         np.testing.assert_array_equal(found[0], np.nanargmin(costs, axis=1))
+
+    @pytest.mark.parametrize("padding", [float("inf"), float("-inf"), float("nan"), 7.0])
+    def test_what_stands_behind_the_last_candidate_has_no_part_in_the_cost_or_its_gradient(
+        self, padding: float
+    ) -> None:
+        import torch
+
+        from edgecost.costmodels.adapters.torch_cost import ExpectedCost
+
+        space = load_space("proxylessnas")
+        cost = ExpectedCost(small_lut(space))
+        counts = [len(position.cells) for position in space.positions]
+        lists = [torch.full((count,), 1 / count, dtype=torch.float64) for count in counts]
+        padded = torch.full((len(counts), max(counts)), padding, dtype=torch.float64)
+        for place, one in enumerate(lists):
+            padded[place, : len(one)] = one
+        padded.requires_grad_()
+        assert min(counts) < max(counts)
+        found = cost(padded)
+        assert found.item() == cost(lists).item()
+        found.backward()
+        assert torch.isfinite(padded.grad).all()
 
     def test_shapes_that_do_not_fit_are_refused(self) -> None:
         import torch

@@ -39,7 +39,7 @@ def table(tmp_path: Path) -> Path:
 
 def csv_rows(folder: Path, name: str) -> tuple[list[list[float]], dict[str, object]]:
     rows = [[float(text) for text in line.split(",")] for line in (folder / name).read_text().splitlines()]
-    return rows, json.loads((folder / name).with_suffix(".edgecost.json").read_text())
+    return rows, json.loads((folder / f"{name}.edgecost.json").read_text())
 
 
 def test_random_networks_of_a_table_are_written_with_corrected_prices(table: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_values_of_one_s_own_are_found_by_network_whatever_their_order(tmp_path:
     read = pickle.loads((tmp_path / "nb201_box_latency.pickle").read_bytes())  # noqa: S301 - we just wrote it
     found = [read[arch]["cifar10-valid"]["latency"][0] for arch in every.native]
     np.testing.assert_allclose(found, (np.arange(15625) + 0.5) / 1000, rtol=1e-15)
-    side = json.loads((tmp_path / "nb201_box_latency.edgecost.json").read_text())
+    side = json.loads((tmp_path / "nb201_box_latency.pickle.edgecost.json").read_text())
     assert (side["numbers_from"], side["precision"]) == ("numbers of mine.csv, not edgecost's", None)
 
 
@@ -139,7 +139,7 @@ def test_runs_of_one_s_own_reach_the_reader_that_reduces_them(tmp_path: Path) ->
     assert run(*arguments, "--format", "eagle-runs")[0] == 0
     read = pickle.loads((tmp_path / "box-latency-runs.pickle").read_bytes())  # noqa: S301 - we just wrote it
     assert read == {(4, 2, 1, 2, 1, 1): [[1.0, 2.0, 3.0]]}
-    side = json.loads((tmp_path / "box-latency-runs.edgecost.json").read_text())
+    side = json.loads((tmp_path / "box-latency-runs.pickle.edgecost.json").read_text())
     assert (side["metrics"][0]["lo"], side["metrics"][0]["hi"]) == ([1.0], [3.0])
 
 
@@ -185,7 +185,10 @@ def test_values_of_a_chain_space_may_name_any_of_its_resolutions(tmp_path: Path)
         *("--out", tmp_path),
     )
     assert code == 0, output
-    assert json.loads((tmp_path / "ofa-mobilenetv3-box-latency.edgecost.json").read_text())["resolutions"] == [160, 224]
+    assert json.loads((tmp_path / "ofa-mobilenetv3-box-latency.csv.edgecost.json").read_text())["resolutions"] == [
+        160,
+        224,
+    ]
 
 
 def test_an_onboarded_device_prices_the_benchmark_in_its_own_order(tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def test_an_onboarded_device_prices_the_benchmark_in_its_own_order(tmp_path: Pat
     read = pickle.loads((tmp_path / "HW-NAS-Bench-pi.pickle").read_bytes())  # noqa: S301 - we just wrote it
     expected = device.price(space.order)
     np.testing.assert_array_equal(read["nasbench201"]["cifar10"]["edgegpu_latency"], expected.latency_ms)
-    side = json.loads((tmp_path / "HW-NAS-Bench-pi.edgecost.json").read_text())
+    side = json.loads((tmp_path / "HW-NAS-Bench-pi.pickle.edgecost.json").read_text())
     (metric,) = side["metrics"]
     assert metric["unknown"] == int(expected.degenerate.sum()) > 0
     first = int(np.flatnonzero(~expected.degenerate)[0])

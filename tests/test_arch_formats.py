@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edgecost.costmodels import arch_formats
+from edgecost.costmodels import arch_formats, format_registry
 from edgecost.costmodels.arch_formats import ArchFormat, arch_format, arch_format_names
 from edgecost.costmodels.arch_formats.costs import About, Costs
 from edgecost.costmodels.arch_formats.networks import (
@@ -130,7 +130,7 @@ def test_help_gets_every_cell_s_number_at_the_benchmark_s_index(tmp_path: Path) 
     networks = benchmark_networks()
     costs = cell_costs(networks)
     file, side = arch_format("help").write(networks, [costs], tmp_path, ABOUT)
-    assert (file, side.name) == (tmp_path / "nasbench201" / "latency" / "a_box.pt", "a_box.edgecost.json")
+    assert (file, side.name) == (tmp_path / "nasbench201" / "latency" / "a_box.pt", "a_box.pt.edgecost.json")
     listed = arch_readers.torch_list(file)
     assert {type(value) for value in listed} == {float}
     by_text = dict(zip(networks.native, costs.floats, strict=True))
@@ -318,7 +318,7 @@ def test_a_plugin_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "edgecost_test_plugin", module)
     objects = {"plugin": "Plugin", "wrong": "wrong", "lost": "lost", "help": "wrong"}
     points = [EntryPoint(name, f"edgecost_test_plugin:{what}", arch_formats.GROUP) for name, what in objects.items()]
-    monkeypatch.setattr(arch_formats, "entry_points", lambda group: points if group == arch_formats.GROUP else [])
+    monkeypatch.setattr(format_registry, "entry_points", lambda group: points if group == arch_formats.GROUP else [])
     assert isinstance(arch_format("plugin"), Plugin)
     assert arch_format("help").name == "help"
     for name, message in {"wrong": "members", "lost": "imported"}.items():

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecost.costmodels.audit_picture import audit_svg
+from edgecost.costmodels.energy_table import energy_table
 from edgecost.costmodels.lut import Lut
 from edgecost.costmodels.lut_attribution import suspects
-from edgecost.costmodels.lut_audit import audit_sums, corrected_table, energies_as_table
+from edgecost.costmodels.lut_audit import audit_sums, corrected_table
 from edgecost.costmodels.lut_correction import POLICIES, choose_policy, fit_correction
 from edgecost.costmodels.lut_formats import lut_format
 from edgecost.costmodels.lut_formats.contract import checksum_lut
@@ -238,12 +239,12 @@ def test_no_correction_leaves_the_table_without_one(table: Lut, space: Space) ->
 
 
 def test_energies_are_summed_like_latencies_if_all_are_known(table: Lut, space: Space) -> None:
-    energies = energies_as_table(table, space)
+    energies = energy_table(table, space.measurable)
     key = space.measurable[3].key
     assert energies.query(key).latency_ms == table.query(key).energy_mj
     unknown = replace(table, energy_mj=np.array([np.nan if name == key else 1.0 for name in table.keys]))
     with pytest.raises(GateError, match="does not know the energy of 1 cells") as caught:
-        energies_as_table(unknown, space)
+        energy_table(unknown, space.measurable)
     assert key in caught.value.message
 
 

@@ -200,3 +200,23 @@ def test_all_forms_of_one_table_may_stand_in_one_folder(tmp_path: Path) -> None:
     space = load_space("fbnet")
     files = [file for name in FLAT for file in lut_format(name).write(checksum_lut(space), space, tmp_path)]
     assert len(set(files)) == 2 * len(FLAT) == len(list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_plain_table_tells_the_correction_that_it_does_not_apply(tmp_path: Path, name: str) -> None:
+    space = load_space("fbnet")
+    lut = checksum_lut(space, scale=0.5, offset_ms=3.0)
+    side = json.loads(lut_format(name).write(lut, space, tmp_path)[1].read_text())
+    assert (side["scale"], side["offset_ms"], side["correction_applied"]) == (0.5, 3.0, False)
+    assert "as in the native table" in side["offset_policy"]
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_plain_table_of_energies_that_nobody_knows_is_not_written(tmp_path: Path, name: str) -> None:
+    space = load_space("fbnet")
+    lut = checksum_lut(space)
+    lut = replace(lut, energy_mj=np.full(len(lut), np.nan))
+    with pytest.raises(GateError, match=f"energy of {len(lut)} cells"):
+        lut_format(name).write(lut, space, tmp_path, "energy")
+    assert list(tmp_path.iterdir()) == []
+    assert lut_format(name).write(lut, space, tmp_path), "of latencies it is whole"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from edgecost.cli.main import cli
 from edgecost.costmodels.cell_macs import cell_macs
+from edgecost.costmodels.cost_table import CostTable
 from edgecost.costmodels.lut_formats.contract import checksum_lut
-from edgecost.costmodels.lut_search import front_of, read_accuracies, search_by_work, search_listed, summed
+from edgecost.costmodels.lut_search import front_of, read_accuracies, search_by_work, search_listed
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.spaces.coding import Numeric
@@ -54,7 +55,7 @@ def test_work_is_summed_over_the_cells() -> None:
     macs = cell_macs(SMALL)
     archs = everything(SMALL)
     expected = [sum(macs[cell.key] for cell in SMALL.cells_of(arch)) for arch in archs]
-    np.testing.assert_array_equal(summed(SMALL, macs, archs), expected)
+    np.testing.assert_array_equal(CostTable.from_costs(SMALL, macs).price(archs), expected)
 
 
 def listed(folder: Path, archs: Numeric, accuracy: np.ndarray) -> Path:
@@ -99,7 +100,7 @@ def test_nsga2_finds_the_front_of_a_small_space() -> None:
     archs = everything(SMALL)
     macs, prices = cell_macs(SMALL), LUT.price(archs, space=SMALL)
     limit = float(np.quantile(prices, 0.7))
-    expected = front_of(archs, prices, summed(SMALL, macs, archs), limit)
+    expected = front_of(archs, prices, CostTable.from_costs(SMALL, macs).price(archs), limit)
     found = search_by_work(LUT, SMALL, limit, population=40, generations=40, seed=1)
     np.testing.assert_array_equal(found.latency_ms, expected.latency_ms)
     np.testing.assert_array_equal(found.value, expected.value)

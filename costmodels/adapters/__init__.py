@@ -3,7 +3,6 @@
 torch_cost      expected latency or energy as a differentiable torch module: FBNet, ProxylessNAS, DARTS
 optuna_trials   architectures as Optuna's parameters, their latency as an objective
 pymoo_problem   architectures as integer genes, their latency as an objective or a constraint
-cost_table      what a table's cells cost as one array; the others stand on it
 
 Each imports its package and none is imported by the rest of edgecost.
 """

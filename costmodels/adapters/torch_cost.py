@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...profiler.errors import MissingPackage, UsageError
+from ..cost_table import CostTable, Metric
 from ..lut import Lut
 from ..space import Space
-from .cost_table import CostTable, Metric
 
 try:
     import torch
@@ -41,8 +41,8 @@ class ExpectedCost(torch.nn.Module):  # type: ignore[misc]  # torch is optional,
         self._elastic = [stage for stage in table.space.stages if stage.elastic]
         self._candidates = [len(position.cells) for position in table.space.positions]
         costs = torch.from_numpy(table.costs)
-        # Behind the last candidate of a position stands 0: padding has no part in the sum.
         self.register_buffer("costs", torch.nan_to_num(costs))
+        self.register_buffer("is_candidate", ~torch.isnan(costs))
         self.register_buffer("fixed", torch.tensor(table.fixed, dtype=torch.float64))
 
     def forward(
@@ -61,7 +61,9 @@ class ExpectedCost(torch.nn.Module):  # type: ignore[misc]  # torch is optional,
             UsageError: the shapes do not fit the space, or depths are missing where stages are elastic.
         """
         padded = self._padded(probabilities)
-        of_position = (padded * self.costs.to(padded.dtype)).sum(dim=-1)
+        # Not multiplied by 0: padding may be infinite, as behind a mask, and 0 times that is no number.
+        chances = torch.where(self.is_candidate, padded, torch.zeros_like(padded))
+        of_position = (chances * self.costs.to(padded.dtype)).sum(dim=-1)
         if self._elastic:
             of_position = of_position * self._active(depths, of_position)
         return of_position.sum(dim=-1) + self.fixed.to(padded.dtype)

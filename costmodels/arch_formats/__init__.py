@@ -7,12 +7,10 @@ an object with three members (``ArchFormat``); an entry point names it, or a cla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
-from ...profiler.errors import UsageError
+from ..format_registry import FormatRegistry
 from ..lut_formats.card import FormatCard
 from .cell_benchmarks import HwNasBenchFormat, NaslibFormat, NatsBenchFormat
 from .costs import About, Costs
@@ -64,12 +62,18 @@ _MADE: tuple[ArchFormat, ...] = (
     HwNasBenchFormat(),
     NnablaFormat(),
 )
-_BUILT_IN: dict[str, ArchFormat] = {made.name: made for made in _MADE}
+
+
+def _is_format(made: object) -> TypeGuard[ArchFormat]:
+    return isinstance(made, ArchFormat)
+
+
+_REGISTRY = FormatRegistry(GROUP, _MADE, _is_format, "name, card and write")
 
 
 def arch_format_names() -> list[str]:
     """Names of all formats. No plugin is imported for it."""
-    return sorted({*_BUILT_IN, *_plugins()})
+    return _REGISTRY.names()
 
 
 def arch_format(name: str) -> ArchFormat:
@@ -78,25 +82,4 @@ def arch_format(name: str) -> ArchFormat:
     Raises:
         UsageError: there is none, or the plugin cannot be imported or is no format.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    plugin = _plugins().get(name)
-    if plugin is None:
-        names = arch_format_names()
-        near = get_close_matches(name, names, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise UsageError(
-            f"there is no format {name!r} for whole architectures", remedy=f"{hint}Formats: {', '.join(names)}."
-        )
-    try:
-        loaded = plugin.load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"format {name!r} ({plugin.value}) cannot be imported: {error}") from error
-    made = loaded() if isinstance(loaded, type) else loaded
-    if not isinstance(made, ArchFormat):
-        raise UsageError(f"format {name!r} ({plugin.value}) has not the members name, card and write")
-    return made
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return _REGISTRY.find(name)

@@ -8,9 +8,9 @@ import numpy as np
 
 from ...profiler.errors import UsageError
 from ...profiler.records import Json
+from ..energy_table import energy_table
 from ..lut import Lut
 from ..lut_formats.card import Metric
-from ..lut_formats.rows import Rows
 from ..onboarding.arch_space import Archs, ArchSpace
 from ..onboarding.portable_file import OnboardedDevice
 from ..space import Space
@@ -44,18 +44,13 @@ def table_costs(luts: Sequence[Lut], spaces: Sequence[Space], networks: Networks
 
 def _energy_mj(lut: Lut, space: Space, choices: Archs) -> Floats:
     """Sums of the cells' energies; no correction was fitted for them."""
-    rows = Rows(lut, space, "energy", "mJ", 1.0, "", 0.0)
     used = {
-        (place, int(index))
-        for place, column in enumerate(choices.T)
-        for index in np.unique(column).tolist()
-        if index >= 0
+        cell.key: cell
+        for position, column in zip(space.positions, choices.T, strict=True)
+        for cell in (position.cells[index] for index in np.unique(column).tolist() if index >= 0)
     }
-    rows.require([*space.fixed, *(space.positions[place].cells[index] for place, index in sorted(used))])
-    total = np.full(len(choices), sum(rows.value(cell) for cell in space.fixed), dtype=np.float64)
-    for place, index in sorted(used):
-        total += np.where(choices[:, place] == index, rows.value(space.positions[place].cells[index]), 0.0)
-    return total
+    cells = [cell for cell in {**used, **{cell.key: cell for cell in space.fixed}}.values() if not cell.absent]
+    return energy_table(lut, cells).price(choices, space=space)
 
 
 def table_about(luts: Sequence[Lut], name: str | None, metrics: Sequence[Metric]) -> About:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from ...profiler.records import Json
 from ..files import write_atomically
+from ..lut_formats.side import side_path
 from .costs import About, Costs, Floats
 from .networks import Networks
 
@@ -31,7 +32,6 @@ def write_side(
         hashes: sha256 of each file that was written, by its name below ``folder``.
         costs: in the units of the files.
     """
-    first = PurePosixPath(next(iter(hashes)))
     document: dict[str, Json] = {
         "format": SIDE_FORMAT,
         "schema_version": SIDE_VERSION,
@@ -53,7 +53,7 @@ def write_side(
         "provenance": dict(about.provenance),
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    return write_atomically(folder / first.with_suffix(".edgecost.json"), text + "\n")
+    return write_atomically(side_path(folder / next(iter(hashes))), text + "\n")
 
 
 def _metric(costs: Costs) -> Json:

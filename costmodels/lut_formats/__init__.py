@@ -6,12 +6,10 @@ arguments. Prove a new one by subclassing ``contract.LutFormatContract`` in pyte
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
-from ...profiler.errors import UsageError
+from ..format_registry import FormatRegistry
 from ..lut import Lut
 from ..space import Space
 from .card import FormatCard, Metric
@@ -68,7 +66,13 @@ _MADE: tuple[LutFormat, ...] = (
     NumpyFormat(),
     SqliteFormat(),
 )
-_BUILT_IN: dict[str, LutFormat] = {made.name: made for made in _MADE}
+
+
+def _is_format(made: object) -> TypeGuard[LutFormat]:
+    return isinstance(made, LutFormat)
+
+
+_REGISTRY = FormatRegistry(GROUP, _MADE, _is_format, "name, card, filename and write")
 
 
 def built_in_formats() -> tuple[LutFormat, ...]:
@@ -78,7 +82,7 @@ def built_in_formats() -> tuple[LutFormat, ...]:
 
 def format_names() -> list[str]:
     """Names of all formats. No plugin is imported for it."""
-    return sorted({*_BUILT_IN, *_plugins()})
+    return _REGISTRY.names()
 
 
 def lut_format(name: str) -> LutFormat:
@@ -87,22 +91,4 @@ def lut_format(name: str) -> LutFormat:
     Raises:
         UsageError: there is none, or the plugin cannot be imported or is no format.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    plugin = _plugins().get(name)
-    if plugin is None:
-        near = get_close_matches(name, format_names(), n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise UsageError(f"there is no format {name!r}", remedy=f"{hint}Formats: {', '.join(format_names())}.")
-    try:
-        loaded = plugin.load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"format {name!r} ({plugin.value}) cannot be imported: {error}") from error
-    made = loaded() if isinstance(loaded, type) else loaded
-    if not isinstance(made, LutFormat):
-        raise UsageError(f"format {name!r} ({plugin.value}) has not the members name, card, filename and write")
-    return made
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return _REGISTRY.find(name)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...profiler.errors import UsageError
-from ..files import write_atomically
 from ..lut import Lut
 from ..space import Space
 from ..spaces.cell import Cell
 from .card import FormatCard, Metric
 from .rows import Rows
-from .side import write_side
+from .side import write_with_side
 
 #: The reader's name of a number, and our cell; names are unique within a table.
 Entry = tuple[str, Cell]
@@ -61,10 +60,9 @@ class AdditiveFormat(ABC):
         made = self.render({name: rows.value(cell) for name, cell in entries}, rows)
         content = made.encode() if isinstance(made, str) else made
         target = path / self.filename(lut, space) if path.is_dir() else path
-        written = write_atomically(target, content)
         there = {cell.key for cell in cells}
         left_out = [cell for cell in space.fixed if cell.key not in there]
-        return [written, write_side(target, content, rows, entries, left_out)]
+        return write_with_side(target, content, rows, entries, left_out)
 
     def refuse(self, space: Space) -> UsageError:
         """For a space that the reader does not know."""

@@ -24,7 +24,7 @@ from .additive import AdditiveFormat
 from .card import UNITS, Metric
 
 Arch = Mapping[str, Sequence[float]] | Sequence[int]
-_ARCHS = 200
+_ARCHS = 1000
 
 
 def checksum_lut(space: Space, *, scale: float = 1.0, offset_ms: float = 0.0) -> Lut:

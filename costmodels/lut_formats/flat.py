@@ -19,12 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...profiler.errors import MissingPackage
-from ..files import write_atomically
 from ..lut import Lut
 from ..space import Space
 from .card import FormatCard, Metric
 from .rows import Rows
-from .side import write_side
+from .side import write_with_side
 
 Value = str | int | float | None
 #: Columns of every plain table, in order.
@@ -76,19 +75,18 @@ class FlatFormat(ABC):
         return f"{space.name}-w{space.width:g}-{space.resolution}.{self.suffix}"
 
     def write(self, lut: Lut, space: Space, path: Path, metric: Metric = "latency") -> list[Path]:
-        """Write the table and its side file; ``metric`` changes nothing, since all are there.
+        """Write the table and its side file. All metrics are there; ``metric`` says which must be known of every cell.
 
         Raises:
-            GateError: the table lacks cells of the space; nothing is written.
+            GateError: the table lacks cells of the space, or the metric of some; nothing is written.
             MissingPackage: what writes the form is not installed.
         """
-        lut.require(space)
+        rows = Rows.plain(lut, space, metric)
+        rows.require(list(space.measurable))
         made = self.render(lut, space)
         content = made.encode() if isinstance(made, str) else made
         target = path / self.filename(lut, space) if path.is_dir() else path
-        written = write_atomically(target, content)
-        rows = Rows(lut, space, "latency", "ms", 1.0, "", 0.0)
-        return [written, write_side(target, content, rows, [(cell.key, cell) for cell in space.measurable])]
+        return write_with_side(target, content, rows, [(cell.key, cell) for cell in space.measurable])
 
 
 class CsvFormat(FlatFormat):

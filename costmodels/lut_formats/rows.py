@@ -15,6 +15,7 @@ from ..spaces.cell import Cell
 from .card import UNITS, FormatCard, Metric
 
 _LISTED = 20
+_NATIVE: dict[Metric, str] = {"latency": "ms", "energy": "mJ", "memory": "bytes"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Rows:
             whose sums nobody has compared with whole networks.
         offset_in: layer of the fixed cell that holds the constant; empty where none does.
         offset: the constant, in ``unit``.
+        is_corrected: False where numbers are as the table has them, and its correction is only told beside them.
     """
 
     lut: Lut
@@ -34,8 +36,14 @@ class Rows:
     metric: Metric
     unit: str
     scale: float
-    offset_in: str
-    offset: float
+    offset_in: str = ""
+    offset: float = 0.0
+    is_corrected: bool = True
+
+    @classmethod
+    def plain(cls, lut: Lut, space: Space, metric: Metric) -> Rows:
+        """Of a table, as its native form has them: ms, mJ or bytes, not corrected."""
+        return cls(lut, space, metric, _NATIVE[metric], 1.0, is_corrected=False)
 
     @classmethod
     def of(cls, lut: Lut, space: Space, metric: Metric, card: FormatCard, name: str) -> Rows:
@@ -74,6 +82,10 @@ class Rows:
                 )
         return value
 
+    def knows(self, cell: Cell) -> bool:
+        """Whether the table holds the cell's number."""
+        return cell.absent or (cell.key in self.lut and metric_of(self.lut.query(cell.key), self.metric) is not None)
+
     def require(self, cells: list[Cell]) -> None:
         """Make sure that nothing is missing, before anything is written.
 
@@ -81,15 +93,16 @@ class Rows:
             GateError: lists the cells that the table lacks, or whose metric is not known.
         """
         self.lut.require_keys([cell.key for cell in cells if not cell.absent])
-        unknown = [
-            cell.key for cell in cells if not cell.absent and metric_of(self.lut.query(cell.key), self.metric) is None
-        ]
-        if unknown:
+        if unknown := [cell.key for cell in cells if not self.knows(cell)]:
             raise _unknown(unknown, self.metric)
 
     @property
     def offset_policy(self) -> str:
         """What was done with the correction, for the side file."""
+        if not self.is_corrected:
+            return (
+                "numbers and intervals are as in the native table: a network takes scale times their sum plus offset_ms"
+            )
         if self.metric != "latency":
             return "numbers are as they were measured or predicted; no correction was fitted for this metric"
         scaled = "every row and interval is multiplied by scale"

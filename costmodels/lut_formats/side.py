@@ -23,16 +23,17 @@ def side_path(table: Path) -> Path:
     return table.with_name(f"{table.name}.edgecost.json")
 
 
-def write_side(
+def write_with_side(
     table: Path, content: bytes, rows: Rows, entries: Sequence[tuple[str, Cell]], left_out: Sequence[Cell] = ()
-) -> Path:
-    """Write the side file.
+) -> list[Path]:
+    """Write a table and its side file; returns both.
 
     Args:
         content: what stands in the table.
         entries: the reader's name of every number, with our cell.
         left_out: cells that every network has and the table has not.
     """
+    is_latency = rows.metric == "latency"
     document: dict[str, Json] = {
         "format": SIDE_FORMAT,
         "schema_version": SIDE_VERSION,
@@ -43,17 +44,19 @@ def write_side(
         "space": rows.space.name,
         "resolution": rows.space.resolution,
         "width": rows.space.width,
-        "scale": rows.scale,
+        "scale": rows.lut.scale if is_latency else 1.0,
         "scale_fitted_on": rows.lut.scale_fitted_on,
-        "offset_ms": rows.lut.offset_ms if rows.metric == "latency" else 0.0,
+        "offset_ms": rows.lut.offset_ms if is_latency else 0.0,
+        "correction_applied": rows.is_corrected and is_latency,
         "offset_policy": rows.offset_policy,
         "not_in_the_table": _left_out(rows, left_out),
         "lut_sha256": rows.lut.content_sha256,
         "provenance": dict(rows.lut.provenance),
         "rows": {name: _row(rows, cell) for name, cell in entries},
     }
+    # Both are made before either is written: what cannot be said leaves no table behind.
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    return write_atomically(side_path(table), text + "\n")
+    return [write_atomically(table, content), write_atomically(side_path(table), text + "\n")]
 
 
 def _row(rows: Rows, cell: Cell) -> Json:
@@ -67,7 +70,6 @@ def _row(rows: Rows, cell: Cell) -> Json:
 
 
 def _left_out(rows: Rows, cells: Sequence[Cell]) -> dict[str, Json]:
-    """The fixed parts that the reader does not add, so that absolute numbers can still be had."""
-    known = [cell for cell in cells if cell.absent or cell.key in rows.lut]
-    total = sum(rows.value(cell) for cell in known) if len(known) == len(cells) else None
-    return {"cells": [cell.key for cell in cells], "sum": total}
+    """The fixed parts that the reader does not add, so that absolute numbers can still be had; None where unknown."""
+    is_known = all(rows.knows(cell) for cell in cells)
+    return {"cells": [cell.key for cell in cells], "sum": sum(rows.value(cell) for cell in cells) if is_known else None}

@@ -1,41 +1,44 @@
-"""What the candidates of a space cost by a table, as one array: positions by candidates, with what is always there."""
+"""What the candidates of a space cost, as one array: positions by candidates, with what every architecture costs.
+
+Adapters and searches stand on it where ``Lut.price`` is not enough: gradients, multiply-accumulates, energies. A table
+that lacks cells has no such array; ``Lut.price`` prices what it can.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ...profiler.errors import GateError, UsageError
-from ..lut import Lut
-from ..space import Space
-from ..spaces.cell import Cell
-from ..spaces.coding import Numeric
+from ..profiler.errors import UsageError
+from .energy_table import energy_table
+from .lut import Lut
+from .space import Space
+from .spaces.coding import Numeric
 
 Metric = Literal["latency", "energy"]
 Floats = npt.NDArray[np.float64]
-_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """Costs in ms, corrected, or in mJ.
+    """Costs that add up.
 
     Attributes:
-        costs: (positions, most candidates); 0 for identities, NaN behind a position's last candidate.
-        fixed: what every architecture costs, the constant of the correction included.
+        costs: (positions, most candidates), NaN behind a position's last candidate.
+        fixed: what every architecture costs.
     """
 
     space: Space
-    metric: Metric
     costs: Floats
     fixed: float
 
     @classmethod
     def of(cls, lut: Lut, space: Space | None = None, metric: Metric = "latency") -> CostTable:
-        """Of a table.
+        """Of a table: corrected latencies in ms, or energies in mJ. An identity costs 0.
 
         Args:
             space: needed only where the table's space is not a built-in one.
@@ -50,31 +53,22 @@ class CostTable:
             )
         space = space or lut.space
         lut.require(space)
-        cost = {cell.key: _cost(lut, cell, metric) for cell in space.cells}
-        if unknown := [key for key, one in cost.items() if np.isnan(one)]:
-            shown = "\n".join(f"  {key}" for key in unknown[:_LISTED])
-            raise GateError(
-                f"the table does not know the {metric} of {len(unknown)} cells, first:\n{shown}",
-                remedy=f"Measure it, or train a predictor of it: edgecost train --metric {metric}",
-            )
+        source = lut if metric == "latency" else energy_table(lut, space.measurable)
+        cost = {cell.key: source.query(cell.key).latency_ms * source.scale for cell in space.measurable}
+        absent = dict.fromkeys((cell.key for cell in space.cells if cell.absent), 0.0)
+        return cls.from_costs(space, {**cost, **absent}, source.offset_ms)
+
+    @classmethod
+    def from_costs(cls, space: Space, cost: Mapping[str, float], constant: float = 0.0) -> CostTable:
+        """Of a number for each cell of the space by its key, and one for a whole network."""
         widest = max((len(position.cells) for position in space.positions), default=0)
         costs = np.full((len(space.positions), widest), np.nan)
         for place, position in enumerate(space.positions):
             costs[place, : len(position.cells)] = [cost[cell.key] for cell in position.cells]
-        constant = lut.offset_ms if metric == "latency" else 0.0
-        return cls(space, metric, costs, constant + sum(cost[cell.key] for cell in space.fixed))
+        return cls(space, costs, constant + sum(cost[cell.key] for cell in space.fixed))
 
     def price(self, archs: Numeric) -> Floats:
         """Checked architectures, int16 (n, positions), to costs (n,)."""
         costs = np.concatenate([self.costs, np.zeros((len(self.costs), 1))], axis=1)  # the last answers for -1
         priced: Floats = self.fixed + costs[np.arange(archs.shape[1]), archs].sum(axis=1)
         return priced
-
-
-def _cost(lut: Lut, cell: Cell, metric: Metric) -> float:
-    if cell.absent:
-        return 0.0
-    row = lut.query(cell.key)
-    if metric == "latency":
-        return row.latency_ms * lut.scale
-    return float("nan") if row.energy_mj is None else row.energy_mj
