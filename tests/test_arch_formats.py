@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import sys
 from importlib.metadata import EntryPoint
@@ -31,23 +30,11 @@ from edgecost.costmodels.lut_formats.card import FormatCard
 from edgecost.costmodels.lut_formats.contract import checksum_lut, without
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError, MissingPackage, UsageError
+from tests import arch_readers
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ORDER = DATA / "nb201_order.txt"
 ABOUT = About(device="a box", source="a test", precision="fp32", batch=1, created="2026-01-01T00:00:00+00:00")
-
-
-def _load_readers() -> ModuleType:
-    """pytest's importlib mode puts no folder on the path."""
-    spec = importlib.util.spec_from_file_location("arch_readers", Path(__file__).with_name("arch_readers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-arch_readers = _load_readers()
 
 
 def cell_costs(networks: Networks, unit: str = "ms") -> Costs:

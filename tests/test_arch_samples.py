@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sqlite3
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,21 +24,9 @@ from edgecost.costmodels.arch_formats.networks import (
 from edgecost.costmodels.lut_formats.contract import checksum_lut, without
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError, MissingPackage, UsageError
+from tests import arch_readers
 
 ABOUT = About(device="box", source="a test", created="2026-01-01T00:00:00+00:00")
-
-
-def _load_readers() -> ModuleType:
-    """pytest's importlib mode puts no folder on the path."""
-    spec = importlib.util.spec_from_file_location("arch_readers", Path(__file__).with_name("arch_readers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-arch_readers = _load_readers()
 
 
 def cells(count: int | None = None) -> Networks:
