@@ -8,8 +8,8 @@ import numpy as np
 
 from edgecost.costmodels.onboarding.cell_space import EDGES, NasBench201
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.graphs.blocks import ConvBlock, GlobalPool, Linear
-from edgecost.profiler.graphs.networks import Block, ReferenceNetwork
+from edgecost.profiler.graphs.blocks import Block, ConvBlock, GlobalPool, Linear
+from edgecost.profiler.graphs.networks import ReferenceNetwork
 from edgecost.profiler.graphs.sequence_blocks import EncoderLayer, PatchEmbedding, TokenHead
 from edgecost.profiler.graphs.vision_blocks import BasicResidual, Bottleneck, Pool
 from edgecost.profiler.workload import Workload

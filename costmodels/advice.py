@@ -76,7 +76,9 @@ def advise(lut: Lut, space: Space, arch: Numeric, limit_ms: float) -> Advice:
 
     Raises:
         GateError: no architecture of the space is that fast, or the table lacks cells.
+        UsageError: cells of the space depend on several choices.
     """
+    space.require_chain("advice")
     lut.require(space)
     macs = cell_macs(space)
     now_ms = float(lut.price(arch[None, :], space=space)[0])

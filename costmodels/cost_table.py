@@ -1,4 +1,4 @@
-"""What the candidates of a space cost, as one array: positions by candidates, with what every architecture costs.
+"""What the choices of a space cost: a table for each set of choices that cells depend on, adding up to architectures.
 
 Adapters and searches stand on it where ``Lut.price`` is not enough: gradients, multiply-accumulates, energies. A table
 that lacks cells has no such array; ``Lut.price`` prices what it can.
@@ -28,13 +28,13 @@ class CostTable:
     """Costs that add up.
 
     Attributes:
-        costs: (positions, most candidates), NaN behind a position's last candidate.
-        fixed: what every architecture costs.
+        tables: for each factor of the space, in order, the costs of its combinations.
+        constant: what a whole network costs beside its cells.
     """
 
     space: Space
-    costs: Floats
-    fixed: float
+    tables: tuple[Floats, ...]
+    constant: float
 
     @classmethod
     def of(cls, lut: Lut, space: Space | None = None, metric: Metric = "latency") -> CostTable:
@@ -55,20 +55,38 @@ class CostTable:
         lut.require(space)
         source = lut if metric == "latency" else energy_table(lut, space.measurable)
         cost = {cell.key: source.query(cell.key).latency_ms * source.scale for cell in space.measurable}
-        absent = dict.fromkeys((cell.key for cell in space.cells if cell.absent), 0.0)
-        return cls.from_costs(space, {**cost, **absent}, source.offset_ms)
+        return cls.from_costs(space, cost, source.offset_ms)
 
     @classmethod
     def from_costs(cls, space: Space, cost: Mapping[str, float], constant: float = 0.0) -> CostTable:
-        """Of a number for each cell of the space by its key, and one for a whole network."""
-        widest = max((len(position.cells) for position in space.positions), default=0)
-        costs = np.full((len(space.positions), widest), np.nan)
-        for place, position in enumerate(space.positions):
-            costs[place, : len(position.cells)] = [cost[cell.key] for cell in position.cells]
-        return cls(space, costs, constant + sum(cost[cell.key] for cell in space.fixed))
+        """Of a number for each measurable cell of the space by its key, and one for a whole network."""
+        costs = np.array([cost[cell.key] for cell in space.measurable], dtype=np.float64)
+        return cls(space, tuple(factor.table(costs) for factor in space.factors), constant)
+
+    @property
+    def costs(self) -> Floats:
+        """One row for each position, one column for each candidate, NaN behind the last one of a position.
+
+        Raises:
+            UsageError: the space has cells that depend on several choices.
+        """
+        self.space.require_chain("a table of positions by candidates")
+        widest = max((len(position.names) for position in self.space.positions), default=0)
+        costs = np.full((len(self.space.positions), widest), np.nan)
+        for factor, table in zip(self.space.factors, self.tables, strict=True):
+            if factor.scope:
+                costs[factor.scope[0], : len(table) - 1] = table[:-1]
+        return costs
+
+    @property
+    def fixed(self) -> float:
+        """What every architecture costs."""
+        shared = [float(t[0]) for factor, t in zip(self.space.factors, self.tables, strict=True) if not factor.scope]
+        return self.constant + sum(shared)
 
     def price(self, archs: Numeric) -> Floats:
         """Checked architectures, int16 (n, positions), to costs (n,)."""
-        costs = np.concatenate([self.costs, np.zeros((len(self.costs), 1))], axis=1)  # the last answers for -1
-        priced: Floats = self.fixed + costs[np.arange(archs.shape[1]), archs].sum(axis=1)
-        return priced
+        total = np.full(len(archs), self.constant)
+        for factor, table in zip(self.space.factors, self.tables, strict=True):
+            total += table[factor.entry(archs)]
+        return total

@@ -211,19 +211,12 @@ class Lut:
         space = space or self.space
         numeric = space.population(archs)
         scale = self.scale if corrected else 1.0
-        widest = max((len(position.cells) for position in space.positions), default=0)
-        # The last column answers for -1, a position that is not active.
-        costs = np.zeros((len(space.positions), widest + 1))
-        for place, position in enumerate(space.positions):
-            costs[place, : len(position.cells)] = [self._cost(cell.key, cell.absent) * scale for cell in position.cells]
-        total = np.full(
-            len(numeric), sum(self._cost(cell.key, cell.absent) * scale for cell in space.fixed), np.float64
-        )
-        total += self.offset_ms if corrected else 0.0
-        for place, column in enumerate(costs):
-            total += column[numeric[:, place]]
+        costs = np.array([self._cost(cell.key) for cell in space.measurable], dtype=np.float64) * scale
+        total = np.full(len(numeric), self.offset_ms if corrected else 0.0)
+        for factor in space.factors:
+            total += factor.table(costs)[factor.entry(numeric)]
         if not np.isfinite(total).all():
-            raise _incomplete(self._lacking(space, numeric[np.isnan(total)]))
+            raise _incomplete([cell.key for cell in space.used_by(numeric[np.isnan(total)]) if cell.key not in self])
         return total
 
     def save(self, path: str | Path) -> Path:
@@ -268,16 +261,8 @@ class Lut:
         assert column is not None, "made when the table was"
         return column
 
-    def _cost(self, key: str, absent: bool) -> float:
-        if absent:
-            return 0.0
+    def _cost(self, key: str) -> float:
         return float(self.latency_ms[self._index[key]]) if key in self._index else float("nan")
-
-    def _lacking(self, space: Space, numeric: NDArray[np.int16]) -> list[str]:
-        used = {cell.key for cell in space.fixed}
-        for place, position in enumerate(space.positions):
-            used.update(position.cells[int(i)].key for i in np.unique(numeric[:, place]) if i >= 0)
-        return [key for key in self.missing(space) if key in used]
 
     def _content(self) -> dict[str, Json]:
         rows: list[Json] = [{name: getattr(row, name) for name in _CELL_FIELDS} for row in self.cells]

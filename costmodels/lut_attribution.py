@@ -86,17 +86,18 @@ def suspects(
 
 def _columns(lut: Lut, space: Space, archs: npt.NDArray[np.int16]) -> tuple[list[str], Floats]:
     """What each position costs in each network, and each cell wherever it stands; shape (networks, columns)."""
-    layers, cells = [], dict[str, Floats]()
-    for place, position in enumerate(space.positions):
-        # The last one answers for -1, a position that is not active.
-        costs = [0.0 if cell.absent else lut.query(cell.key).latency_ms for cell in position.cells]
-        layers.append(np.array([*costs, 0.0])[archs[:, place]])
-        for index, cell in enumerate(position.cells):
-            if costs[index]:
-                cells.setdefault(cell.key, np.zeros(len(archs)))
-                cells[cell.key] += costs[index] * (archs[:, place] == index)
-    labels = [position.label for position in space.positions]
-    told = {key: cost for key, cost in cells.items() if _is_told(cost > 0)}
+    costs = np.array([lut.query(cell.key).latency_ms for cell in space.measurable])
+    labels, layers = [], []
+    for factor in space.factors:
+        if factor.scope:
+            labels.append(" × ".join(space.positions[place].label for place in factor.scope))
+            layers.append(factor.table(costs)[factor.entry(archs)])
+    uses = space.uses(archs)
+    told = {
+        cell.key: costs[number] * uses[:, number]
+        for number, cell in enumerate(space.measurable)
+        if _is_told(uses[:, number] > 0)
+    }
     columns: Floats = np.column_stack([*layers, *told.values()])
     return [*labels, *told], columns
 

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..profiler.graphs.blocks import ConvBlock, GlobalPool, InvertedResidual, Linear
+from ..profiler.graphs.blocks import Block, ConvBlock, GlobalPool, InvertedResidual, Linear
 from ..profiler.graphs.cell_blocks import ReluConv
-from ..profiler.graphs.networks import Block, ReferenceNetwork
+from ..profiler.graphs.networks import ReferenceNetwork
 from ..profiler.graphs.operators import Activation, GraphBuilder
 from ..profiler.graphs.sequence_blocks import EncoderLayer, NormPlace, PatchEmbedding, TokenHead
 from ..profiler.graphs.speech_blocks import AttentiveStatistics, SeRes2Tdnn, TdnnConv

@@ -20,6 +20,7 @@ from ..profiler.workload import Workload
 from .space import Space
 from .spaces.cell import Cell
 from .spaces.coding import Numeric, Position
+from .spaces.slots import Slot
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def recognise(workload: Workload, space: Space) -> Numeric:
     Raises:
         UsageError: there is none; the message says at which node of the file the space has no more way to go on.
     """
+    space.require_chain("recognition of a model file")
     parser = _Parser(space, weighted_nodes(workload))
     arch = parser.parse(0, 0, ())
     if arch is None:
@@ -107,7 +109,9 @@ class _Parser:
         state = (step, offset, chosen[-1] if chosen and chosen[-1] < 0 else 0)
         if state in self._failed:
             return None
-        for index, after in self._ways(self.space.sequence[step], offset, chosen):
+        here = self.space.sequence[step]
+        assert not isinstance(here, Slot), "the space is a chain"
+        for index, after in self._ways(here, offset, chosen):
             found = self.parse(step + 1, after, chosen if index is None else (*chosen, index))
             if found is not None:
                 return found

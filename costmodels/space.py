@@ -7,7 +7,7 @@ Spaces are read from TOML by ``space_file.py``; this module holds no numbers of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiler.errors import ModelError, UsageError
-from .spaces.cell import Cell, Shape
+from ..profiler.errors import UsageError
+from .spaces.cell import Cell
 from .spaces.coding import Coding, NativeArch, NativeForm, Numeric, Position, Stage
+from .spaces.kinds import Shape
+from .spaces.slots import CURRENT, Factor, Part, Slot, factors_of
+from .spaces.wiring import build_workload
 
 if TYPE_CHECKING:
     from ..profiler.workload import Workload
@@ -31,9 +34,11 @@ class Space:
     """A search space.
 
     Attributes:
-        sequence: the network in order: a ``Cell`` where nothing is chosen, a ``Position`` where something is.
+        sequence: the network in order: a ``Cell`` where nothing is chosen, a ``Position`` where it chooses its own
+            cell, a ``Slot`` where a cell depends on several choices or is no link of a chain.
+        positions: the choices, in the order of an architecture's indices.
         stages: runs of positions; an elastic stage has only its first ones active.
-        input_shape: NCHW, batch 1.
+        input_shape: NCHW, ids of tokens (N, L), or a signal (N, C, L); batch 1.
         native: how the space's own code writes an architecture.
     """
 
@@ -44,27 +49,60 @@ class Space:
     width: float
     input_shape: Shape
     native: NativeForm
-    sequence: tuple[Cell | Position, ...] = field(repr=False)
+    sequence: tuple[Cell | Position | Slot, ...] = field(repr=False)
+    positions: tuple[Position, ...] = field(repr=False)
     stages: tuple[Stage, ...] = field(repr=False)
 
     @cached_property
-    def positions(self) -> tuple[Position, ...]:
-        """The searchable positions, in the order of an architecture's indices."""
-        return tuple(step for step in self.sequence if isinstance(step, Position))
+    def is_chain(self) -> bool:
+        """Whether every position chooses its own cell, and each cell reads what the one before it wrote."""
+        return not any(isinstance(step, Slot) for step in self.sequence)
+
+    def require_chain(self, purpose: str) -> None:
+        """Make sure that every position chooses its own cell.
+
+        Raises:
+            UsageError: cells depend on several choices, or are no chain.
+        """
+        if not self.is_chain:
+            raise UsageError(
+                f"space {self.name} has cells that depend on several choices, and {purpose} looks at one at a time",
+                remedy="Price its architectures instead: edgecost lut price, edgecost lut search.",
+            )
 
     @cached_property
     def fixed(self) -> tuple[Cell, ...]:
         """The cells that are in every architecture, in order, each as often as it is there."""
-        return tuple(step for step in self.sequence if isinstance(step, Cell))
+        fixed: list[Cell] = []
+        for step in self.sequence:
+            if isinstance(step, Cell):
+                fixed.append(step)
+            elif isinstance(step, Slot) and not step.scope:
+                fixed.extend(part.cell for part in step.parts[()] if not part.cell.absent)
+        return tuple(fixed)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The distinct cells in the order of the network, identities included."""
         distinct: dict[str, Cell] = {}
         for step in self.sequence:
-            for cell in (step,) if isinstance(step, Cell) else step.cells:
+            for cell in _cells_at(step):
                 distinct.setdefault(cell.key, cell)
         return tuple(distinct.values())
+
+    @cached_property
+    def factors(self) -> tuple[Factor, ...]:
+        """In which tables the costs of ``measurable`` cells add up to those of an architecture."""
+        number = {cell.key: place for place, cell in enumerate(self.measurable)}
+        return factors_of(self.sequence, self.positions, number)
+
+    def uses(self, archs: NDArray[np.integer]) -> NDArray[np.float64]:
+        """How often each architecture executes each measurable cell, float64 (n, cells)."""
+        numeric = self.check_arch(archs)
+        total = np.zeros((len(numeric), len(self.measurable)))
+        for factor in self.factors:
+            factor.add_uses(numeric, total)
+        return total
 
     @cached_property
     def measurable(self) -> tuple[Cell, ...]:
@@ -80,6 +118,11 @@ class Space:
     def _coding(self) -> Coding:
         return Coding(self.native, self.positions, self.stages, self.resolution)
 
+    def used_by(self, archs: NDArray[np.integer]) -> list[Cell]:
+        """The measurable cells that at least one of the architectures executes."""
+        used = np.flatnonzero(self.uses(archs).sum(axis=0))
+        return [self.measurable[place] for place in used]
+
     def cell(self, key: str) -> Cell:
         """The cell with this key.
 
@@ -93,14 +136,7 @@ class Space:
 
     def cells_of(self, arch: NDArray[np.integer] | NativeArch) -> list[Cell]:
         """Every cell that one architecture executes, in order and with repetitions; identities included."""
-        indices = iter(self.one(arch).tolist())
-        cells: list[Cell] = []
-        for step in self.sequence:
-            if isinstance(step, Cell):
-                cells.append(step)
-            elif (index := next(indices)) >= 0:
-                cells.append(step.cells[index])
-        return cells
+        return [part.cell for part in self._parts(self.one(arch).tolist())]
 
     def sample(self, n: int, seed: int) -> Numeric:
         """``n`` distinct architectures, int16 (n, positions); the same for the same seed.
@@ -154,7 +190,11 @@ class Space:
 
     def workload(self, cell: Cell) -> Workload | None:
         """The cell alone as a graph to measure; None for an identity, which has nothing to run."""
-        return None if cell.absent else _workload(cell.key, "block", cell.input_shape, [cell])
+        if cell.absent:
+            return None
+        names = tuple(f"input{number}" if number else "input" for number in range(cell.spec.inputs))
+        inputs = [(name, cell.input_shape, cell.input_dtype) for name in names]
+        return build_workload(cell.key, "block", inputs, [Part(cell, names)])
 
     def build(self, arch: NDArray[np.integer] | NativeArch) -> Workload:
         """A whole network.
@@ -164,12 +204,26 @@ class Space:
             ModelError: the cells do not fit together.
         """
         numeric = self.one(arch)
-        return _workload(f"{self.name}-{_arch_name(numeric)}", "network", self.input_shape, self.cells_of(numeric))
+        name = f"{self.name}-{_arch_name(numeric)}"
+        dtype = "int64" if len(self.input_shape) == 2 else "float32"
+        inputs = [(CURRENT, self.input_shape, dtype)]
+        return build_workload(name, "network", inputs, list(self._parts(numeric.tolist())))
+
+    def _parts(self, arch: list[int]) -> Iterator[Part]:
+        """Every cell that one architecture executes, with its place in the graph."""
+        place = {position.label: number for number, position in enumerate(self.positions)}
+        for step in self.sequence:
+            if isinstance(step, Cell):
+                yield Part(step)
+            elif isinstance(step, Slot):
+                yield from step.chosen(arch)
+            elif (index := arch[place[step.label]]) >= 0:
+                yield Part(step.cells[index])
 
     def _draw(self, rng: np.random.Generator, n: int) -> Numeric:
         archs = np.empty((n, len(self.positions)), dtype=np.int16)
         for place, position in enumerate(self.positions):
-            archs[:, place] = rng.integers(len(position.cells), size=n)
+            archs[:, place] = rng.integers(len(position.names), size=n)
         for stage in self.stages:
             depth = rng.choice(np.array(stage.depths), size=n)
             inactive = np.arange(stage.stop - stage.start) >= depth[:, None]
@@ -182,7 +236,7 @@ class Space:
         for stage in self.stages:
             rank, within = divmod(rank, _stage_size(self.positions, stage))
             for depth in stage.depths:
-                radices = [len(self.positions[stage.start + i].cells) for i in range(depth)]
+                radices = [len(self.positions[stage.start + i].names) for i in range(depth)]
                 if within < math.prod(radices):
                     break
                 within -= math.prod(radices)
@@ -194,23 +248,16 @@ class Space:
 
 
 def _stage_size(positions: tuple[Position, ...], stage: Stage) -> int:
-    return sum(math.prod(len(positions[stage.start + i].cells) for i in range(depth)) for depth in stage.depths)
+    return sum(math.prod(len(positions[stage.start + i].names) for i in range(depth)) for depth in stage.depths)
+
+
+def _cells_at(step: Cell | Position | Slot) -> Iterable[Cell]:
+    if isinstance(step, Cell):
+        return (step,)
+    if isinstance(step, Position):
+        return step.cells
+    return (part.cell for parts in step.parts.values() for part in parts)
 
 
 def _arch_name(numeric: Numeric) -> str:
     return ".".join("_" if index < 0 else str(index) for index in numeric.tolist())
-
-
-def _workload(name: str, kind: str, input_shape: Shape, cells: list[Cell]) -> Workload:
-    from ..profiler.graphs.operators import GraphBuilder
-    from ..profiler.workload import workload_from_model
-
-    graph = GraphBuilder(name)
-    x = graph.input(input_shape)
-    for cell in cells:
-        if graph.shapes[x] != cell.input_shape:
-            raise ModelError(f"{name}: {cell.key} was given {graph.shapes[x]} instead of {cell.input_shape}")
-        x = cell.build(graph, x)
-        if graph.shapes[x] != cell.output_shape:
-            raise ModelError(f"{name}: {cell.key} made {graph.shapes[x]} instead of {cell.output_shape}")
-    return workload_from_model(name, kind, graph.model(x), tuple(graph.weights))

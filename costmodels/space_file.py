@@ -11,41 +11,44 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from importlib import resources
-from itertools import product
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from ..profiler.errors import UsageError
 from .space import Space
-from .spaces.cell import BlockKind, BlockSpec, Cell, CellKind, Shape, make_cell, round_channels
+from .spaces.block_reader import PLAIN_FIELDS, BlockReader
 from .spaces.coding import NativeForm, Position, Stage
+from .spaces.kinds import Shape
+from .spaces.layers import LayerReader
 from .spaces.table import Table, Toml
-
-if TYPE_CHECKING:
-    from ..profiler.graphs.operators import Activation
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+#: Entry points: a function of resolution and width (None for its own) that makes a ``Space``, or a path of a TOML file.
+GROUP = "edgecost.spaces"
 _SPACE_FIELDS = (
     "name title citation input_channels resolution resolutions width widths width_divisor "
-    "native defaults candidates layer"
+    "input native defaults candidates choice cell operations layer"
 ).split()
-_BLOCK_FIELDS = "kernel expand groups squeeze act shortcut mid_divisor squeeze_divisor expands_at_1".split()
-_LAYER_FIELDS = [*_BLOCK_FIELDS, *"name block out stride repeat depth skip candidates".split()]
-_CANDIDATE_FIELDS = [*_BLOCK_FIELDS, "name", "skip"]
-#: Fields that may hold a list, slowest first.
-_CHOICES = ("kernel", "expand", "groups", "squeeze", "act")
-_BLOCKS: tuple[BlockKind, ...] = ("conv", "inverted_residual", "global_pool", "linear", "pooled_linear")
-_ACTIVATIONS: tuple[Activation, ...] = ("", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid")
+#: Fields that a file may set for all its layers.
+_DEFAULTS = [*PLAIN_FIELDS, "norm", "head_size", "downsample", "deployed"]
+#: The first input of a network: an image, ids of tokens (N, L), a signal (N, C, L).
+_FORMS = ("image", "ids", "signal")
 
 
 def space_names() -> list[str]:
     """Names of the built-in spaces."""
     files = (resources.files(__package__) / "spaces").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def plugin_space_names() -> list[str]:
+    """Names of the spaces of other packages (entry points of ``GROUP``). None of them is imported for it."""
+    return sorted(point.name for point in entry_points(group=GROUP))
 
 
 def load_space(name_or_path: str | Path, *, resolution: int | None = None, width: float | None = None) -> Space:
@@ -58,17 +61,39 @@ def load_space(name_or_path: str | Path, *, resolution: int | None = None, width
     name = str(name_or_path)
     if name in space_names():
         return _builtin(name, resolution, width)
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return _plugin(point, resolution, width)
     path = Path(name_or_path)
     if path.suffix != ".toml" or not path.is_file():
         raise UsageError(
             f"there is no search space {name!r}",
             remedy=f"Built in: {', '.join(space_names())}. Your own: the path of a .toml file.",
         )
+    return _from_file(path, resolution, width)
+
+
+def _from_file(path: Path, resolution: int | None, width: float | None) -> Space:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}", remedy="Give a readable TOML file in UTF-8.") from error
     return read_space(text, str(path), resolution=resolution, width=width)
+
+
+def _plugin(point: EntryPoint, resolution: int | None, width: float | None) -> Space:
+    """A space of another package: a function of resolution and width, or the path of a TOML file."""
+    what = f"space {point.name!r} ({point.value})"
+    try:
+        loaded = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{what} cannot be imported: {error}") from error
+    if isinstance(loaded, (str, Path)):
+        return _from_file(Path(loaded), resolution, width)
+    made = loaded(resolution, width) if callable(loaded) else None
+    if not isinstance(made, Space):
+        raise UsageError(f"{what} is neither the path of a TOML file nor a function that makes a space")
+    return made
 
 
 @lru_cache(maxsize=64)
@@ -88,20 +113,34 @@ def read_space(text: str, file: str, *, resolution: int | None = None, width: fl
     scale = _offered(table, "width", "widths", width)
     if side != int(side):
         raise table.error("resolution", f"{side:g} is not a whole number of pixels", "Give an integer.")
-    reader = _Reader(table, int(side), float(scale))
-    reader.read_layers()
-    stages = tuple(reader.stages)
+    reader = LayerReader(
+        table,
+        BlockReader(float(scale), table.integer("width_divisor", 8, minimum=1)),
+        _input_shape(table, int(side)),
+        table.sub("defaults", _DEFAULTS).data if "defaults" in table.data else {},
+    )
+    reader.read()
+    positions, stages = tuple(reader.positions), tuple(reader.stages)
     return Space(
         name=table.text("name"),
         title=table.text("title"),
         citation=table.text("citation"),
-        resolution=reader.resolution,
-        width=reader.width,
+        resolution=int(side),
+        width=float(scale),
         input_shape=reader.input_shape,
-        native=_native(table, stages),
+        native=_native(table, positions, stages),
         sequence=tuple(reader.sequence),
+        positions=positions,
         stages=stages,
     )
+
+
+def _input_shape(table: Table, side: int) -> Shape:
+    form = table.one_of("input", _FORMS, "image")
+    if form == "ids":
+        return (1, side)
+    channels = table.integer("input_channels", 3, minimum=1)
+    return (1, channels, side, side) if form == "image" else (1, channels, side)
 
 
 def _offered(table: Table, field: str, choices: str, asked: float | None) -> float:
@@ -123,13 +162,13 @@ def _offered(table: Table, field: str, choices: str, asked: float | None) -> flo
     return chosen
 
 
-def _native(table: Table, stages: tuple[Stage, ...]) -> NativeForm:
+def _native(table: Table, positions: tuple[Position, ...], stages: tuple[Stage, ...]) -> NativeForm:
     native = table.sub("native", ["form", "fields", "depth", "resolution"])
     form = native.one_of("form", ("indices", "fields"))
     if form == "indices":
         return NativeForm()
     fields = native.sub("fields", None)
-    pairs = tuple((key, fields.one_of(key, _CHOICES[:4])) for key in fields.data)
+    pairs = tuple((key, _parameters(fields, key, positions)) for key in fields.data)
     depth = native.text("depth", "")
     if any(stage.elastic for stage in stages) and not depth:
         raise native.error(
@@ -138,153 +177,12 @@ def _native(table: Table, stages: tuple[Stage, ...]) -> NativeForm:
     return NativeForm("fields", pairs, depth, native.text("resolution", ""))
 
 
-class _Reader:
-    """Walks the layers of one file in order; ``shape`` is the activation that the next layer gets."""
-
-    def __init__(self, table: Table, resolution: int, width: float) -> None:
-        self.table, self.resolution, self.width = table, resolution, width
-        self.input_shape: Shape = (1, table.integer("input_channels", 3, minimum=1), resolution, resolution)
-        self.shape: Shape = self.input_shape
-        self.sequence: list[Cell | Position] = []
-        self.stages: list[Stage] = []
-        self.defaults = table.sub("defaults", _BLOCK_FIELDS).data if "defaults" in table.data else {}
-        self.divisor = table.integer("width_divisor", 8, minimum=1)
-        self._positions = 0
-
-    def read_layers(self) -> None:
-        layers = self.table.tables("layer")
-        if not layers:
-            raise self.table.error("layer", "is missing", "Describe at least one [[layer]].")
-        seen: set[str] = set()
-        for number, data in enumerate(layers, 1):
-            name = data.get("name")
-            where = (
-                f"{self.table.where}: layer {name!r}"
-                if isinstance(name, str)
-                else f"{self.table.where}: layer {number}"
-            )
-            layer = Table(where, {**self.defaults, **data}, _LAYER_FIELDS)
-            if layer.text("name") in seen:
-                raise layer.error("name", "stands twice", "Give every layer its own name.")
-            seen.add(layer.text("name"))
-            self._read_layer(layer)
-
-    def _read_layer(self, layer: Table) -> None:
-        repeat = layer.integer("repeat", 1, minimum=1)
-        depths = tuple(sorted({int(depth) for depth in layer.numbers("depth", [repeat])}))
-        if depths[0] < 1 or depths[-1] != repeat:
-            raise layer.error(
-                "depth", f"{list(depths)} does not fit repeat = {repeat}", "The largest depth is the repeat."
-            )
-        start = self._positions
-        places = [self._read_place(layer, offset) for offset in range(repeat)]
-        chosen = len(depths) > 1 or any(len(candidates) > 1 for candidates in places)
-        kind: CellKind = "choice" if chosen else "fixed"
-        for offset, candidates in enumerate(places):
-            cells = [make_cell(layer.text("name"), kind, spec, shape) for _, spec, shape in candidates]
-            if not chosen:
-                self.sequence.append(cells[0])
-                continue
-            names = tuple(name for name, _, _ in candidates)
-            if len(set(names)) < len(names):
-                raise layer.error("candidates", f"{', '.join(names)} holds a name twice", "Give each its own name.")
-            self.sequence.append(Position(layer.text("name"), offset, names, tuple(cells)))
-            self._positions += 1
-        if chosen:
-            self.stages.append(Stage(layer.text("name"), start, self._positions, depths))
-
-    def _read_place(self, layer: Table, offset: int) -> list[tuple[str, BlockSpec, Shape]]:
-        """The candidates (name, block, input shape) of one repetition of a layer; moves ``shape`` on."""
-        before = self.shape
-        if len(before) != 4:
-            raise layer.error("block", "stands behind a linear layer", "A linear layer ends the network.")
-        candidates = self._listed(layer, offset) if "candidates" in layer.data else self._crossed(layer, offset)
-        if "skip" in layer.data:
-            self._add_skip(layer, layer, offset, candidates)
-        if not candidates:
-            raise layer.error("candidates", "leaves nothing to choose here", "Add a candidate that changes the shape.")
-        after = {spec.output_shape(before) for _, spec in candidates}
-        if len(after) != 1:
-            raise layer.error("out", f"differs between candidates: {sorted(after)}", "All must give one shape.")
-        self.shape = after.pop()
-        return [(name, spec, before) for name, spec in candidates]
-
-    def _crossed(self, layer: Table, offset: int) -> list[tuple[str, BlockSpec]]:
-        lists = {key: value for key in _CHOICES if isinstance(value := layer.data.get(key), list)}
-        if any(not values for values in lists.values()):
-            raise layer.error(
-                next(key for key, values in lists.items() if not values), "is an empty list", "Give one value."
-            )
-        crossed = []
-        for values in product(*lists.values()):
-            data = {**layer.data, **dict(zip(lists, values, strict=True))}
-            name = "-".join(f"{key}{value}" for key, value in zip(lists, values, strict=True)) or layer.text("block")
-            crossed.append((name, self._spec(Table(layer.where, data, _LAYER_FIELDS), offset)))
-        return crossed
-
-    def _listed(self, layer: Table, offset: int) -> list[tuple[str, BlockSpec]]:
-        given = layer.data["candidates"]
-        rows = (
-            self.table.sub("candidates", None).tables(given) if isinstance(given, str) else layer.tables("candidates")
-        )
-        listed: list[tuple[str, BlockSpec]] = []
-        for number, row in enumerate(rows):
-            candidate = Table(f"{layer.where}, candidate {row.get('name', number)!r}", row, _CANDIDATE_FIELDS)
-            if "skip" in row:
-                self._add_skip(layer, candidate, offset, listed)
-                continue
-            common = {key: value for key, value in layer.data.items() if key not in ("candidates", "skip")}
-            data = {**common, **row, "name": layer.text("name")}
-            listed.append((candidate.text("name"), self._spec(Table(candidate.where, data, _LAYER_FIELDS), offset)))
-        return listed
-
-    def _add_skip(self, layer: Table, source: Table, offset: int, candidates: list[tuple[str, BlockSpec]]) -> None:
-        """``true`` adds an identity where shape is kept; ``"conv"`` also a 1×1 convolution where it is not."""
-        skip = source.data["skip"]
-        if skip is False:
-            return
-        if skip not in (True, "conv"):
-            raise source.error("skip", f"is {skip!r}", 'Choose true, false or "conv".')
-        name = source.text("name") if source is not layer else "skip"
-        out, stride = self._out(layer), layer.integer("stride", 1, minimum=1) if offset == 0 else 1
-        if stride == 1 and out == self.shape[1]:
-            candidates.append((name, BlockSpec("identity", out)))
-        elif skip == "conv":
-            candidates.append((name, BlockSpec("conv", out, 1, stride, layer.one_of("act", _ACTIVATIONS, ""))))
-
-    def _spec(self, fields: Table, offset: int) -> BlockSpec:
-        """One candidate, all of whose fields hold one value."""
-        block = fields.one_of("block", _BLOCKS)
-        if block == "global_pool":
-            return BlockSpec("global_pool", self.shape[1])
-        if block in ("linear", "pooled_linear"):
-            return BlockSpec(block, fields.integer("out", minimum=1))
-        act = fields.one_of("act", _ACTIVATIONS, "")
-        kernel = fields.integer("kernel", 1, minimum=1)
-        if kernel % 2 == 0:
-            raise fields.error("kernel", f"{kernel} is even", "Same padding is defined for odd kernels.")
-        stride = fields.integer("stride", 1, minimum=1) if offset == 0 else 1
-        if block == "conv":
-            return BlockSpec("conv", self._out(fields), kernel, stride, act)
-        return self._inverted_residual(fields, kernel, stride, act)
-
-    def _inverted_residual(self, fields: Table, kernel: int, stride: int, act: Activation) -> BlockSpec:
-        channels, out = self.shape[1], self._out(fields)
-        expand = fields.number("expand", minimum=0)
-        mid = round_channels(channels * expand, fields.integer("mid_divisor", 8, minimum=1))
-        expands = expand != 1 or fields.flag("expands_at_1", True)
-        if not expands:
-            mid = channels
-        groups = fields.integer("groups", 1, minimum=1)
-        if groups > 1 and (not expands or any(size % groups for size in (channels, mid, out))):
-            raise fields.error(
-                "groups", f"{groups} does not divide {channels}, {mid} and {out}", "Choose another number."
-            )
-        ratio = fields.number("squeeze", 0, minimum=0)
-        squeeze = round_channels(mid * ratio, fields.integer("squeeze_divisor", 8, minimum=1)) if ratio else 0
-        shortcut = fields.flag("shortcut", True)
-        return BlockSpec("inverted_residual", out, kernel, stride, act, expand, mid, groups, squeeze, expands, shortcut)
-
-    def _out(self, fields: Table) -> int:
-        out = fields.integer("out", minimum=1)
-        return out if self.width == 1.0 else round_channels(out * self.width, self.divisor)
+def _parameters(fields: Table, key: str, positions: tuple[Position, ...]) -> tuple[str, ...]:
+    """The parameters that a list of a native architecture holds: one name, or several in the order of the list."""
+    given = fields.data[key]
+    names = given if isinstance(given, list) else [given]
+    for name in names:
+        offered = [position for position in positions if position.values(str(name)) is not None]
+        if not isinstance(name, str) or not offered:
+            raise fields.error(key, f"is {given!r}", "Name a field that a layer chooses, or a [[choice]].")
+    return tuple(str(name) for name in names)

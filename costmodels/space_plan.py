@@ -15,7 +15,7 @@ from ..profiler.errors import UsageError
 from ..profiler.workload import Workload
 from .campaign import Planned
 from .space import Space
-from .spaces.cell import BlockSpec, Cell, make_cell
+from .spaces.cell import PLAIN_BLOCKS, BlockSpec, Cell, make_cell
 
 #: Relatives of a fixed cell: channels and sides times these factors.
 _RELATIVES = ((0.5, 1.0), (0.75, 1.0), (1.25, 1.0), (1.0, 0.75), (0.75, 0.5), (1.5, 0.75))
@@ -54,7 +54,8 @@ def relatives(space: Space) -> list[Cell]:
     own = {cell.key for cell in space.cells}
     found: dict[str, Cell] = {}
     for cell in space.measurable:
-        if cell.kind == "fixed":
+        # Other kinds of block stand in other sizes wherever a space chooses them.
+        if cell.kind == "fixed" and cell.spec.block in PLAIN_BLOCKS:
             for relative in _vary(cell):
                 if relative.key not in own:
                     found.setdefault(relative.key, relative)

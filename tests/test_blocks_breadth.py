@@ -16,7 +16,7 @@ from edgecost.profiler.graphs import cell_blocks as cells
 from edgecost.profiler.graphs import sequence_blocks as sequence
 from edgecost.profiler.graphs import speech_blocks as speech
 from edgecost.profiler.graphs import vision_blocks as vision
-from edgecost.profiler.graphs.networks import Block
+from edgecost.profiler.graphs.blocks import Block
 from edgecost.profiler.graphs.operators import GraphBuilder, Shape
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import Workload, workload_from_model

@@ -19,6 +19,7 @@ from edgecost.costmodels.lut_formats import native
 from edgecost.costmodels.lut_formats.contract import LutFormatContract, checksum_lut
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.predictor_file import save_predictor
+from edgecost.costmodels.space_check import check_space
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.profiler import errors, protocol
@@ -53,6 +54,7 @@ def load_script(name: str) -> ModuleType:
 
 
 make_cli_reference = load_script("make_cli_reference")
+make_block_reference = load_script("make_block_reference")
 make_format_reference = load_script("make_format_reference")
 make_terminal_picture = load_script("make_terminal_picture")
 
@@ -185,6 +187,21 @@ def test_the_space_of_the_how_to_has_the_cells_that_it_claims(tmp_path):
     assert f"= {space.size} architectures" in page
     assert space.encode([{"ks": [3, 5], "e": [6, 3], "d": [2]}]).shape == (1, 2)
     assert space.build(space.sample(1, seed=0)).graph_hash
+
+
+def test_the_shared_choices_of_the_how_to_make_a_space(tmp_path):
+    file = tmp_path / "shared.toml"
+    file.write_text(blocks("docs/how-to/add-a-search-space.md", "toml")[1], encoding="utf-8")
+    space = load_space(file)
+    assert check_space(space).networks == 3
+    assert not space.is_chain
+    stage = {cell.key for cell in space.measurable if cell.layer == "stage1"}
+    # The first block: 2 widths, 2 kernels, 2 expansions; the second the same at the new width.
+    assert len(stage) == 16
+
+
+def test_the_reference_of_blocks_is_not_stale():
+    assert make_block_reference.PAGE.read_text(encoding="utf-8") == make_block_reference.page()
 
 
 class TestTheFormatOfTheHowTo(LutFormatContract):

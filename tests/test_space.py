@@ -26,7 +26,7 @@ def space(name: str) -> Space:
 
 
 def test_the_built_in_spaces_are_named() -> None:
-    assert sorted([*SPACES, "mobilenetv3-large"]) == space_names()
+    assert {*SPACES, "mobilenetv3-large", "nasbench201", "darts-cifar", "hat-wmt", "tf-nas"} < set(space_names())
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_widths_scale_channels_but_not_classes(tmp_path: Path) -> None:
         ("depth = [1, 2]", "depth = [1, 3]", "does not fit repeat = 2"),
         ("depth = [1, 2]", "depth = 2", "list of numbers"),
         ('"inverted_residual"', '"residual"', "Choose one of 'conv'"),
-        ('"hard_swish"]', '"swish"]', "'act' is 'swish'"),
+        ('"hard_swish"]', '"swash"]', "'act' is 'swash'"),
         ("repeat = 2", "repeat = 2\nskip = 3", "'skip' is 3"),
         ("repeat = 2", "repeat = 2\ngroups = 5", "'groups' 5 does not divide"),
         ("repeat = 2", 'repeat = 2\ncandidates = "some"', "'candidates' is missing"),

@@ -297,11 +297,9 @@ def _prices(predictor: LatencyPredictor | None, graphs: Sequence[Sequence[Kernel
 
 
 def _uses(space: Space, place_of: Mapping[str, int], cells: int, seed: int) -> Floats:
-    """How often each architecture of a sample uses each cell, shape (architectures, cells)."""
-    archs = space.sample(min(ARCHITECTURES, space.size), seed)
-    uses = np.zeros((len(archs), cells))
-    for row, arch in enumerate(archs):
-        for cell in space.cells_of(arch):
-            if not cell.absent:
-                uses[row, place_of[cell.key]] += 1
+    """How often each architecture of a sample uses each distinct graph, shape (architectures, graphs)."""
+    of_cell = space.uses(space.sample(min(ARCHITECTURES, space.size), seed))
+    uses = np.zeros((len(of_cell), cells))
+    for number, cell in enumerate(space.measurable):
+        uses[:, place_of[cell.key]] += of_cell[:, number]
     return uses

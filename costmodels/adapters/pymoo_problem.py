@@ -30,7 +30,7 @@ class Genes:
     def __init__(self, space: Space) -> None:
         self.space = space
         self.elastic = [stage for stage in space.stages if stage.elastic]
-        candidates = [len(position.cells) - 1 for position in space.positions]
+        candidates = [len(position.names) - 1 for position in space.positions]
         self.most = np.array([*candidates, *(len(stage.depths) - 1 for stage in self.elastic)], dtype=np.int64)
 
     def archs(self, genes: npt.NDArray[np.int64]) -> Numeric:

@@ -39,11 +39,12 @@ class ExpectedCost(torch.nn.Module):  # type: ignore[misc]  # torch is optional,
         table = CostTable.of(lut, space, metric)
         self.space, self.metric = table.space, metric
         self._elastic = [stage for stage in table.space.stages if stage.elastic]
-        self._candidates = [len(position.cells) for position in table.space.positions]
-        costs = torch.from_numpy(table.costs)
-        self.register_buffer("costs", torch.nan_to_num(costs))
-        self.register_buffer("is_candidate", ~torch.isnan(costs))
-        self.register_buffer("fixed", torch.tensor(table.fixed, dtype=torch.float64))
+        self._candidates = [len(position.names) for position in table.space.positions]
+        self._widest = max(self._candidates, default=0)
+        self._factors = table.space.factors
+        for number, costs in enumerate(table.tables):
+            self.register_buffer(f"costs{number}", torch.from_numpy(costs))
+        self.register_buffer("constant", torch.tensor(table.constant, dtype=torch.float64))
 
     def forward(
         self,
@@ -60,38 +61,55 @@ class ExpectedCost(torch.nn.Module):  # type: ignore[misc]  # torch is optional,
         Raises:
             UsageError: the shapes do not fit the space, or depths are missing where stages are elastic.
         """
-        padded = self._padded(probabilities)
-        # Not multiplied by 0: padding may be infinite, as behind a mask, and 0 times that is no number.
-        chances = torch.where(self.is_candidate, padded, torch.zeros_like(padded))
-        of_position = (chances * self.costs.to(padded.dtype)).sum(dim=-1)
-        if self._elastic:
-            of_position = of_position * self._active(depths, of_position)
-        return of_position.sum(dim=-1) + self.fixed.to(padded.dtype)
+        chances = self._chances(probabilities, depths)
+        total = self.constant.to(chances[0].dtype) if chances else self.constant
+        for number, factor in enumerate(self._factors):
+            expected = getattr(self, f"costs{number}").to(total.dtype)
+            for place in factor.scope:  # one choice after the other: choices are drawn independently
+                chance = chances[place]
+                table = expected.reshape(*expected.shape[:-1], chance.shape[-1], -1)
+                expected = (chance.unsqueeze(-2) @ table).squeeze(-2)
+            total = total + expected[..., 0]
+        return total
 
-    def _padded(self, probabilities: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
-        shape = tuple(self.costs.shape)
+    def _chances(
+        self, probabilities: torch.Tensor | Sequence[torch.Tensor], depths: Sequence[torch.Tensor] | None
+    ) -> list[torch.Tensor]:
+        """For each position the probabilities of its candidates, and behind them that it is not active."""
+        given = self._given(probabilities)
+        if not self._elastic:
+            return [torch.nn.functional.pad(one, (0, 1)) for one in given]
+        active = self._active(depths, given[0])
+        return [
+            torch.cat([one * chance.unsqueeze(-1), (1 - chance).unsqueeze(-1)], dim=-1)
+            for one, chance in zip(given, active, strict=True)
+        ]
+
+    def _given(self, probabilities: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Without what stands behind the last candidate of a position, which may be infinite."""
+        shape = (len(self._candidates), self._widest)
         if isinstance(probabilities, torch.Tensor):
             if tuple(probabilities.shape[-2:]) != shape:
                 raise UsageError(
                     f"probabilities have shape {tuple(probabilities.shape)}, not (..., {shape[0]}, {shape[1]})"
                 )
-            return probabilities
+            rows = probabilities.unbind(dim=-2)
+            return [row[..., :count] for row, count in zip(rows, self._candidates, strict=True)]
         given = [one.shape[-1] for one in probabilities]
         if given != self._candidates:
             raise UsageError(
                 f"probabilities are given for {given} candidates", remedy=f"The space has {self._candidates}."
             )
-        pad = torch.nn.functional.pad
-        return torch.stack([pad(one, (0, shape[1] - one.shape[-1])) for one in probabilities], dim=-2)
+        return list(probabilities)
 
-    def _active(self, depths: Sequence[torch.Tensor] | None, of_position: torch.Tensor) -> torch.Tensor:
-        """The probability that each position is active, (..., positions)."""
+    def _active(self, depths: Sequence[torch.Tensor] | None, like: torch.Tensor) -> list[torch.Tensor]:
+        """The probability that each position is active, (...)."""
         if depths is None or [one.shape[-1] for one in depths] != [len(stage.depths) for stage in self._elastic]:
             wanted = [list(stage.depths) for stage in self._elastic]
             raise UsageError("the probabilities of depths do not fit", remedy=f"Give them for the depths {wanted}.")
-        columns = list(torch.ones_like(of_position).unbind(dim=-1))
+        active = [torch.ones_like(like[..., 0])] * len(self._candidates)
         for stage, chances in zip(self._elastic, depths, strict=True):
             for offset in range(stage.stop - stage.start):
                 deeper = [place for place, depth in enumerate(stage.depths) if depth > offset]
-                columns[stage.start + offset] = chances[..., deeper].sum(dim=-1)
-        return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+                active[stage.start + offset] = chances[..., deeper].sum(dim=-1)
+        return list(torch.broadcast_tensors(*active))

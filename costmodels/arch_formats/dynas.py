@@ -109,7 +109,8 @@ class DynasPredictor:
 def _groups(space: Space) -> list[tuple[str, tuple[float, ...]]]:
     """Each choice of the vector: the list that it is in, and what can be chosen, in ascending order."""
     groups: list[tuple[str, tuple[float, ...]]] = []
-    for key, parameter in space.native.fields:
-        for position in space.positions:
-            groups.append((key, tuple(sorted({float(cell.params[parameter]) for cell in position.cells}))))
+    for key, parameters in space.native.fields:
+        for parameter in parameters:
+            offered = [values for position in space.positions if (values := position.values(parameter)) is not None]
+            groups.extend((key, tuple(sorted({float(value) for value in values}))) for values in offered)
     return [*groups, *((space.native.depth, tuple(map(float, s.depths))) for s in space.stages if s.elastic)]

@@ -44,13 +44,7 @@ def table_costs(luts: Sequence[Lut], spaces: Sequence[Space], networks: Networks
 
 def _energy_mj(lut: Lut, space: Space, choices: Archs) -> Floats:
     """Sums of the cells' energies; no correction was fitted for them."""
-    used = {
-        cell.key: cell
-        for position, column in zip(space.positions, choices.T, strict=True)
-        for cell in (position.cells[index] for index in np.unique(column).tolist() if index >= 0)
-    }
-    cells = [cell for cell in {**used, **{cell.key: cell for cell in space.fixed}}.values() if not cell.absent]
-    return energy_table(lut, cells).price(choices, space=space)
+    return energy_table(lut, space.used_by(choices)).price(choices, space=space)
 
 
 def table_about(luts: Sequence[Lut], name: str | None, metrics: Sequence[Metric]) -> About:

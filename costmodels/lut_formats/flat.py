@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...profiler.errors import MissingPackage
+from ..cost_table import CostTable
 from ..lut import Lut
 from ..space import Space
 from .card import FormatCard, Metric
@@ -140,7 +141,9 @@ class ParquetFormat(FlatFormat):
 class NumpyFormat(FlatFormat):
     """Columns by name, and ``costs_ms`` (positions, candidates) with ``fixed_ms``: a search needs no more.
 
-    ``costs_ms`` is 0 for an identity and NaN behind a position's last candidate.
+    ``costs_ms`` is 0 for an identity and NaN behind a position's last candidate. Of a space whose cells depend on
+    several choices there is ``costs_ms_<i>`` with an axis for each position in ``scope_<i>``; the last index along an
+    axis is for a position that is not active.
     """
 
     name, suffix = "numpy", "npz"
@@ -150,14 +153,18 @@ class NumpyFormat(FlatFormat):
         """No pickles inside: text is fixed-width Unicode."""
         rows = flat_rows(lut, space)
         columns: dict[str, npt.ArrayLike] = {name: _array([row[name] for row in rows]) for name in COLUMNS}
-        widest = max((len(position.cells) for position in space.positions), default=0)
-        costs = np.full((len(space.positions), widest), np.nan)
-        for place, position in enumerate(space.positions):
-            for index, cell in enumerate(position.cells):
-                costs[place, index] = 0.0 if cell.absent else lut.query(cell.key).latency_ms
-        fixed_ms = sum(lut.query(cell.key).latency_ms for cell in space.fixed if not cell.absent)
+        table = CostTable.from_costs(space, {cell.key: lut.query(cell.key).latency_ms for cell in space.measurable})
         file = io.BytesIO()
-        columns |= {"costs_ms": costs, "fixed_ms": np.float64(fixed_ms)}
+        columns |= {"fixed_ms": np.float64(table.fixed)}
+        if space.is_chain:
+            columns |= {"costs_ms": table.costs}
+        else:
+            factors = zip(space.factors, table.tables, strict=True)
+            for number, (factor, costs) in enumerate(pair for pair in factors if pair[0].scope):
+                columns |= {
+                    f"scope_{number}": np.array(factor.scope),
+                    f"costs_ms_{number}": costs.reshape(factor.sizes),
+                }
         columns |= {"scale": np.float64(lut.scale), "offset_ms": np.float64(lut.offset_ms)}
         np.savez(file, allow_pickle=False, **columns)
         return file.getvalue()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...profiler.errors import MissingPackage
-from ..spaces.cell import Cell, Shape
+from ..spaces.cell import Cell
+from ..spaces.kinds import Shape
 
 
 def sizes(cell: Cell) -> str:

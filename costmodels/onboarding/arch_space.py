@@ -100,6 +100,7 @@ def open_arch_space(
                 remedy=f"built in: {', '.join(sorted([NAME, *space_names()]))}; your own: the path of a .toml file",
             )
         space = load_space(name, resolution=resolution, width=width)
+        space.require_chain("few-shot transfer")
         return ChainSpace(space, space.sample(min(pool, space.size), seed))
     if resolution not in (None, 32) or width not in (None, 1.0):
         raise UsageError(f"{NAME} has one size, 32 px and width 1", remedy="leave out --resolution and --width")

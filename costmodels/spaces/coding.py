@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ...profiler.errors import UsageError
 from .cell import Cell
+from .kinds import Value
 
+Floats: TypeAlias = NDArray[np.float64]
 Numeric: TypeAlias = NDArray[np.int16]
 NativeArch: TypeAlias = Mapping[str, Sequence[float]] | Sequence[int]
 
@@ -26,14 +28,22 @@ class Position:
     """A place where an architecture chooses.
 
     Attributes:
-        layer: the layer of the space file, and ``offset`` the place within its repetitions, from 0.
-        names: a name for each candidate; ``cells`` the candidates themselves.
+        layer: the layer of the space file, or the choice, and ``offset`` the place within its repetitions, from 0.
+        names: a name for each candidate.
+        cells: the candidates themselves; empty where what stands there depends on other choices too (``slots.Slot``).
+        params: what each candidate says, by name, where there are no cells that say it.
     """
 
     layer: str
     offset: int
     names: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell, ...] = ()
+    params: tuple[Mapping[str, Value], ...] = ()
+
+    def values(self, parameter: str) -> list[Value] | None:
+        """What each candidate says of a parameter; None where one says nothing of it."""
+        said = [cell.params for cell in self.cells] if self.cells else self.params
+        return [one[parameter] for one in said] if said and all(parameter in one for one in said) else None
 
     @property
     def label(self) -> str:
@@ -62,13 +72,14 @@ class NativeForm:
 
     Attributes:
         form: ``indices``: a list of candidate indices; ``fields``: a dictionary of lists.
-        fields: pairs (key of the dictionary, parameter of the block), one value per position.
+        fields: pairs (key of the dictionary, parameters of blocks): a value for each position that has one of the
+            parameters, by parameter and then in the order of the network.
         depth: key of the list with one depth per elastic stage; empty for none.
         resolution: key of the list with the one resolution; empty for none.
     """
 
     form: Literal["indices", "fields"] = "indices"
-    fields: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, tuple[str, ...]], ...] = ()
     depth: str = ""
     resolution: str = ""
 
@@ -96,7 +107,7 @@ class Coding:
                 f"architectures have shape {array.shape} and type {array.dtype}",
                 remedy=f"Give integers of shape (n, {len(self.positions)}): one candidate index per position.",
             )
-        counts = np.array([len(position.cells) for position in self.positions], dtype=np.int64)
+        counts = np.array([len(position.names) for position in self.positions], dtype=np.int64)
         bad = (array < -1) | (array >= counts)
         if bad.any():
             row, place = (int(i) for i in np.argwhere(bad)[0])
@@ -116,20 +127,43 @@ class Coding:
             return self.check(_integers(self._column(archs, "", len(self.positions)), "candidate indices"))
         self._check_resolution(archs)
         active = self._active(archs)
-        columns = [self._column(archs, key, len(self.positions)) for key, _ in self.native.fields]
         encoded = np.full(active.shape, -1, dtype=np.int16)
+        said = self._said(archs)
         for place, position in enumerate(self.positions):
-            chosen = np.ones((len(archs), len(position.cells)), dtype=np.bool_)
-            for (_, parameter), column in zip(self.native.fields, columns, strict=True):
-                offered = np.array([cell.params[parameter] for cell in position.cells], dtype=np.float64)
-                chosen &= column[:, place, None] == offered
+            chosen = np.ones((len(archs), len(position.names)), dtype=np.bool_)
+            for _, offered, column in said[place]:
+                chosen &= column[:, None] == offered
             unknown = active[:, place] & ~chosen.any(axis=1)
             if unknown.any():
                 row = int(np.argmax(unknown))
-                given = ", ".join(f"{key} {columns[i][row, place]:g}" for i, (key, _) in enumerate(self.native.fields))
+                given = ", ".join(f"{key} {column[row]:g}" for key, _, column in said[place])
                 raise self._refuse(row, place, f"no candidate with {given}", ", ".join(position.names))
             encoded[:, place] = np.where(active[:, place], chosen.argmax(axis=1), -1)
         return encoded
+
+    def _said(self, archs: Sequence[NativeArch]) -> list[list[tuple[str, Floats, Floats]]]:
+        """For each position what the architectures say of it: key, what its candidates offer, and (n,) values."""
+        said: list[list[tuple[str, Floats, Floats]]] = [[] for _ in self.positions]
+        for key, places in self._listed():
+            column = self._column(archs, key, len(places))
+            for number, (place, values) in enumerate(places):
+                said[place].append((key, np.array(values, dtype=np.float64), column[:, number]))
+        return said
+
+    def _listed(self) -> list[tuple[str, list[tuple[int, list[Value]]]]]:
+        """For each key of a native architecture the positions that its list speaks of, with their values."""
+        return [
+            (
+                key,
+                [
+                    (place, values)
+                    for parameter in parameters
+                    for place, position in enumerate(self.positions)
+                    if (values := position.values(parameter)) is not None
+                ],
+            )
+            for key, parameters in self.native.fields
+        ]
 
     def decode(self, archs: NDArray[np.integer]) -> list[dict[str, list[int | float]] | list[int]]:
         """Numeric to native. Inactive positions, which nobody reads, get the values of their first candidate."""
@@ -140,9 +174,8 @@ class Coding:
 
     def _decode_fields(self, row: Numeric) -> dict[str, list[int | float]]:
         native: dict[str, list[int | float]] = {}
-        for key, parameter in self.native.fields:
-            cells = [position.cells[max(int(i), 0)] for position, i in zip(self.positions, row, strict=True)]
-            native[key] = [_plain(cell.params[parameter]) for cell in cells]
+        for key, places in self._listed():
+            native[key] = [_plain(values[max(int(row[place]), 0)]) for place, values in places]
         if self.native.depth:
             elastic = [stage for stage in self.stages if stage.elastic]
             native[self.native.depth] = [int((row[s.start : s.stop] >= 0).sum()) for s in elastic]

@@ -7,6 +7,7 @@ the same function makes one block alone and the same block inside a whole networ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from .operators import Activation, GraphBuilder
 
@@ -86,4 +87,13 @@ class Identity:
         return x
 
 
-Block = ConvBlock | InvertedResidual | GlobalPool | Linear | Identity
+class Block(Protocol):
+    """Whatever appends itself to a graph and returns the name of its output."""
+
+    def build(self, graph: GraphBuilder, x: str) -> str: ...
+
+
+class Join(Protocol):
+    """A block with several inputs of one shape."""
+
+    def build(self, graph: GraphBuilder, x: str, *others: str) -> str: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .operators import GraphBuilder
-from .tensor_operators import concat, slice_axis
+from .tensor_operators import binary, concat, slice_axis
 from .vision_blocks import reshaped
 from .vision_operators import batch_norm, conv
 
@@ -96,3 +96,25 @@ class FactorisedReduce:
         shifted = slice_axis(graph, slice_axis(graph, y, 2, 1, height), 3, 1, width)
         right = conv(graph, shifted, self.out - self.out // 2, kernel=1, stride=2)
         return concat(graph, [left, right], 1)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of several values of one shape, two at a time: where edges of a cell meet."""
+
+    count: int
+
+    def build(self, graph: GraphBuilder, x: str, *others: str) -> str:
+        for other in others:
+            x = binary(graph, "Add", x, other)
+        return x
+
+
+@dataclass(frozen=True)
+class Concatenation:
+    """Several values of one shape side by side along their channels: the end of a DARTS cell."""
+
+    count: int
+
+    def build(self, graph: GraphBuilder, x: str, *others: str) -> str:
+        return concat(graph, [x, *others], 1)

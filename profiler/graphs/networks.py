@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from ..errors import UsageError
 from ..workload import Workload, workload_from_model
-from .blocks import ConvBlock, GlobalPool, InvertedResidual, Linear
+from .blocks import Block, ConvBlock, GlobalPool, InvertedResidual, Linear
 from .operators import Activation, GraphBuilder, Shape
 from .sequence_blocks import EncoderLayer, PatchEmbedding, TokenEmbedding, TokenHead
 from .vision_blocks import BasicResidual, Bottleneck, Convolution, MobileBottleneck, Pool
@@ -22,12 +21,6 @@ from .vision_blocks import BasicResidual, Bottleneck, Convolution, MobileBottlen
 CLASSES = 1000
 #: Word pieces of BERT's English vocabulary, lower case.
 BERT_VOCABULARY = 30522
-
-
-class Block(Protocol):
-    """Whatever appends itself to a graph and returns the name of its output."""
-
-    def build(self, graph: GraphBuilder, x: str) -> str: ...
 
 
 Blocks = tuple[tuple[str, Block], ...]

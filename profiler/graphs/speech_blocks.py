@@ -48,6 +48,23 @@ class FrameProjection:
 
 
 @dataclass(frozen=True)
+class PositionalConv:
+    """Position by a grouped convolution over tokens (N, L, C), GELU, residual and norm (Baevski et al., 2020, §2)."""
+
+    kernel: int = 128
+    groups: int = 16
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        width, length = graph.shapes[x][-1], graph.shapes[x][1]
+        y = transpose(graph, x, [0, 2, 1])
+        y = conv(graph, y, width, kernel=self.kernel, groups=self.groups, padding=self.kernel // 2)
+        if self.kernel % 2 == 0:  # an even kernel makes one frame too many
+            y = split(graph, y, [length, 1], 2)[0]
+        y = transpose(graph, activate(graph, y, "gelu"), [0, 2, 1])
+        return layer_norm(graph, binary(graph, "Add", x, y))
+
+
+@dataclass(frozen=True)
 class TdnnConv:
     """Convolution, ReLU, batch normalisation over (N, C, L): first and last layer of ECAPA-TDNN."""
 

@@ -75,6 +75,7 @@ class MobileBottleneck:
     expands: bool = True
     activation: AnyActivation = "swish"
     gate: AnyActivation = "sigmoid"
+    shortcut: bool = True
 
     def build(self, graph: GraphBuilder, x: str) -> str:
         y = conv(graph, x, self.mid, kernel=1, activation=self.activation) if self.expands else x
@@ -84,7 +85,8 @@ class MobileBottleneck:
         if self.squeeze:
             y = channel_gate(graph, y, self.squeeze, inner=self.activation, gate=self.gate)
         y = conv(graph, y, self.out, kernel=1)
-        return graph.add(x, y) if graph.shapes[x] == graph.shapes[y] else y
+        kept = graph.shapes[x] == graph.shapes[y]
+        return graph.add(x, y) if self.shortcut and kept else y
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,84 @@ class Convolution:
 
     def build(self, graph: GraphBuilder, x: str) -> str:
         return conv(graph, x, self.out, kernel=self.kernel, stride=self.stride, activation=self.activation)
+
+
+@dataclass(frozen=True)
+class ResidualConv:
+    """Convolution and activation with the input added: the optional block in the stem of Once-for-All's ResNet-50."""
+
+    kernel: int = 3
+    activation: AnyActivation = "relu"
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        channels = graph.shapes[x][1]
+        return graph.add(x, conv(graph, x, channels, kernel=self.kernel, activation=self.activation))
+
+
+@dataclass(frozen=True)
+class ProjectedBottleneck:
+    """AttentiveNAS's inverted residual (Wang et al., CVPR 2021): a shortcut everywhere, brought to shape where needed.
+
+    The shortcut is pooled where the block has a stride and goes through a 1×1 convolution where channels change.
+    Squeeze-and-excitation has ReLU inside and a hard sigmoid as its gate, whatever the block's activation.
+
+    Attributes:
+        squeeze: channels inside squeeze-and-excitation; 0 for none.
+        expands: False where the source builds no expansion layer (expansion 1).
+    """
+
+    out: int
+    mid: int
+    kernel: int
+    stride: int
+    squeeze: int = 0
+    expands: bool = True
+    activation: AnyActivation = "swish"
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        y = conv(graph, x, self.mid, kernel=1, activation=self.activation) if self.expands else x
+        y = conv(
+            graph, y, self.mid, kernel=self.kernel, stride=self.stride, groups=self.mid, activation=self.activation
+        )
+        if self.squeeze:
+            y = channel_gate(graph, y, self.squeeze, inner="relu", gate="hard_sigmoid")
+        y = conv(graph, y, self.out, kernel=1)
+        short = x
+        if self.stride > 1:
+            short = valid_pool(graph, x, kernel=self.stride, stride=self.stride, kind="average", ceil=True)
+        if graph.shapes[x][1] != self.out:
+            short = conv(graph, short, self.out, kernel=1, bias=False)
+        return graph.add(short, y)
+
+
+@dataclass(frozen=True)
+class DepthwiseSeparable:
+    """Depthwise and 1×1 convolution, activation behind both: the stem of VoVNet's depthwise variants."""
+
+    out: int
+    kernel: int = 3
+    stride: int = 1
+    activation: AnyActivation = "relu"
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        channels = graph.shapes[x][1]
+        y = conv(graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, bias=False)
+        return conv(graph, y, self.out, kernel=1, activation=self.activation)
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Depthwise convolution, bias, activation: the middle of an inverted residual alone, as APQ's table holds it."""
+
+    kernel: int = 3
+    stride: int = 1
+    activation: AnyActivation = "relu"
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        channels = graph.shapes[x][1]
+        return conv(
+            graph, x, channels, kernel=self.kernel, stride=self.stride, groups=channels, activation=self.activation
+        )
 
 
 @dataclass(frozen=True)
