@@ -16,9 +16,9 @@ _LEAD = """\
 # The blocks of search spaces
 
 What a layer of a [space file](../how-to/add-a-search-space.md) may name as its `block`, beside `conv`,
-`inverted_residual`, `global_pool`, `linear` and `pooled_linear`. A field without a default must be given; it may be a list
-to choose from, except those that decide the output's shape (`out`, `stride`, `width`, `channels`), which a `[[choice]]`
-may decide.
+`inverted_residual`, `global_pool`, `linear` and `pooled_linear`. A field without a default must be given. It may be a
+list to choose from, except one that decides the output's shape (`out`, `stride`, `width`, `channels`): that is for a
+`[[choice]]`.
 `edge_cell` and `node_cell` are cells that are graphs, `input` begins a further chain.
 This page is generated (`docs/make_block_reference.py`).
 
