@@ -12,14 +12,18 @@ from typing import Protocol, TypeGuard, runtime_checkable
 from ..format_registry import FormatRegistry
 from ..lut import Lut
 from ..space import Space
+from .apq import ApqFormat
 from .card import FormatCard, Metric
+from .efficienttdnn import EfficientTdnnFormat
 from .fbnet import FbnetFormat, FbnetPytorchFormat
 from .flat import CsvFormat, JsonFormat, NumpyFormat, ParquetFormat, SqliteFormat
+from .hat import HatFormat
 from .hw_nas_bench import HwNasBenchFormat
 from .native import NativeFormat
 from .ofa import OfaFormat
 from .proxylessnas import ProxylessFormat
 from .singlepath import SinglePathFormat
+from .tf_nas import TfNasFormat
 
 GROUP = "edgecost.lut_formats"
 
@@ -60,6 +64,10 @@ _MADE: tuple[LutFormat, ...] = (
     FbnetPytorchFormat(),
     SinglePathFormat(),
     HwNasBenchFormat(),
+    ApqFormat(),
+    TfNasFormat(),
+    EfficientTdnnFormat(),
+    HatFormat(),
     CsvFormat(),
     JsonFormat(),
     ParquetFormat(),

@@ -19,8 +19,8 @@ class FormatCard:
         reader: the function or class that does, as its authors name it.
         spaces: names of the spaces that it can hold; empty for any.
         units: of each metric that it can hold; a metric that is not here is refused.
-        offset_in: the layer of the fixed cell that the constant of the correction is folded into; empty where the
-            reader adds nothing that is in every network, so that only the side file can say the constant.
+        offset_in: the layer, of which every network has exactly one cell, that the constant of the correction is folded
+            into; empty where the reader adds no such row, so that only the side file can say the constant.
         needs: packages beside edgecost's own, as pip names them.
         note: what a user of the reader must know; empty for nothing.
     """

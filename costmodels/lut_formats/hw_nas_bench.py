@@ -28,15 +28,16 @@ _PROTOCOL = 4
 
 
 class HwNasBenchFormat(AdditiveFormat):
-    """GATECH-EIC/HW-NAS-Bench, space fbnet on CIFAR-100."""
+    """GATECH-EIC/HW-NAS-Bench, space fbnet: the rows of one of its two data sets."""
 
     name = "hw-nas-bench"
     card = FormatCard(
-        title="HW-NAS-Bench, FBNet on CIFAR-100",
+        title="HW-NAS-Bench, FBNet on CIFAR-100 or ImageNet",
         reader="hw_nas_bench_api.HWNASBenchAPI(file, search_space='fbnet')",
-        spaces=("fbnet-cifar",),
+        spaces=("fbnet-cifar", "fbnet-1984"),
         offset_in="classifier",
-        note="Numbers stand under edgegpu_latency or edgegpu_energy, the other metrics are NaN; dataset 'cifar100'.",
+        note="Numbers stand under edgegpu_latency or edgegpu_energy, the other metrics are NaN. "
+        "Dataset 'cifar100' is space fbnet-cifar at 32 pixels, 'ImageNet' fbnet-1984 at 224; no row is in both.",
     )
 
     def filename(self, lut: Lut, space: Space) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...profiler.errors import MissingPackage
 from ..spaces.cell import Cell
 from ..spaces.kinds import Shape
@@ -19,7 +21,7 @@ def ratio_key(cell: Cell) -> str:
     return f"expanded_conv-{sizes(cell)}-expand:{spec.expand:g}-kernel:{spec.kernel}-stride:{spec.stride}-idskip:{skip}"
 
 
-def yaml_text(rows: dict[str, dict[str, float | int]], name: str) -> str:
+def yaml_text(rows: Mapping[str, Mapping[str, float | int]], name: str) -> str:
     """Plain Python numbers through ``safe_dump``, which writes 1.0e-07: YAML 1.1 readers take 1e-07 for a string.
 
     Raises:

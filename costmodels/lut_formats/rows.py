@@ -26,7 +26,7 @@ class Rows:
         metric, unit: of every number.
         scale: what the numbers are multiplied by beside the unit: the table's factor for latencies, 1 for others,
             whose sums nobody has compared with whole networks.
-        offset_in: layer of the fixed cell that holds the constant; empty where none does.
+        offset_in: layer of which every network has exactly one cell, that holds the constant; empty where none does.
         offset: the constant, in ``unit``.
         is_corrected: False where numbers are as the table has them, and its correction is only told beside them.
     """
@@ -72,7 +72,7 @@ class Rows:
         if found is None:
             raise _unknown([cell.key], self.metric)
         value = float(found) * UNITS[self.unit] * self.scale
-        if self.offset and cell.kind == "fixed" and cell.layer == self.offset_in:
+        if self.offset and cell.layer == self.offset_in:
             value += self.offset
             if value <= 0:
                 constant = f"the constant of the correction, {self.offset:.4g} {self.unit},"

@@ -97,7 +97,7 @@ def open_arch_space(
         if name not in space_names() and not name.endswith(".toml"):
             raise UsageError(
                 f"there is no search space {name!r}",
-                remedy=f"built in: {', '.join(sorted([NAME, *space_names()]))}; your own: the path of a .toml file",
+                remedy=f"built in: {', '.join(space_names())}; your own: the path of a .toml file",
             )
         space = load_space(name, resolution=resolution, width=width)
         space.require_chain("few-shot transfer")
