@@ -62,11 +62,13 @@ def test_trap_4_every_cell_that_a_network_may_have_is_in_the_table_or_said_to_be
     side = json.loads(lut_format(name).write(checksum_lut(space), space, tmp_path)[1].read_text())
     there = {row["cell"] for row in side["rows"].values()} | set(side["not_in_the_table"]["cells"])
     lacking = {cell.key for cell in space.measurable} - there
+    assert lacking == set(side["not_in_the_table"]["cells_of_some_networks"])
     if name == "fbnet-pytorch":
         # Its blocks that change the shape cannot be skipped.
         assert lacking == {p.cells[-1].key for p in space.positions if not p.cells[-1].absent}
     else:
-        assert lacking == set()
+        joins = {"apq": "sum", "efficienttdnn": "concat"}
+        assert {space.cell(key).spec.block for key in lacking} == {joins[name]} if name in joins else not lacking
 
 
 @pytest.mark.parametrize("name", ["fbnet", "fbnet-pytorch"])

@@ -61,7 +61,9 @@ class AdditiveFormat(ABC):
         content = made.encode() if isinstance(made, str) else made
         target = path / self.filename(lut, space) if path.is_dir() else path
         there = {cell.key for cell in cells}
+        fixed = [cell.key for cell in space.fixed]
         left_out = [cell for cell in space.fixed if cell.key not in there]
+        left_out += [cell for cell in space.measurable if cell.key not in there and cell.key not in fixed]
         return write_with_side(target, content, rows, entries, left_out)
 
     def refuse(self, space: Space) -> UsageError:

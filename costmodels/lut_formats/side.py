@@ -31,7 +31,7 @@ def write_with_side(
     Args:
         content: what stands in the table.
         entries: the reader's name of every number, with our cell.
-        left_out: cells that every network has and the table has not.
+        left_out: cells that the table has not: those of every network as often as it has them, then those of some.
     """
     is_latency = rows.metric == "latency"
     document: dict[str, Json] = {
@@ -70,6 +70,12 @@ def _row(rows: Rows, cell: Cell) -> Json:
 
 
 def _left_out(rows: Rows, cells: Sequence[Cell]) -> dict[str, Json]:
-    """The fixed parts that the reader does not add, so that absolute numbers can still be had; None where unknown."""
-    is_known = all(rows.knows(cell) for cell in cells)
-    return {"cells": [cell.key for cell in cells], "sum": sum(rows.value(cell) for cell in cells) if is_known else None}
+    """What the reader does not add; the sum of what every network has gives absolute numbers, None where unknown."""
+    shared = {cell.key for cell in rows.space.fixed}
+    every = [cell for cell in cells if cell.key in shared]
+    is_known = all(rows.knows(cell) for cell in every)
+    return {
+        "cells": [cell.key for cell in every],
+        "sum": sum(rows.value(cell) for cell in every) if is_known else None,
+        "cells_of_some_networks": [cell.key for cell in cells if cell.key not in shared],
+    }
