@@ -107,6 +107,7 @@ def _from_tables(
     name: str | None,
     metrics: Sequence[Metric],
 ) -> tuple[Networks, list[Costs], About]:
+    from ..costmodels.arch_formats.networks import NASBENCH201
     from ..costmodels.arch_formats.prices import table_about, table_costs
     from ..costmodels.lut import Lut
 
@@ -115,7 +116,10 @@ def _from_tables(
     spaces = [space_of(lut, space_name) for lut in luts]
     if len({space.resolution for space in spaces}) < len(spaces) or len({space.width for space in spaces}) > 1:
         raise UsageError("several tables must be of one width and of different resolutions")
-    networks = _chain_networks(spaces, order, samples, seed)
+    if len(spaces) == 1 and spaces[0].name == NASBENCH201:
+        networks = _cell_networks(order, samples, seed)
+    else:
+        networks = _chain_networks(spaces, order, samples, seed)
     return networks, [table_costs(luts, spaces, networks, metric) for metric in metrics], about
 
 

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _say("Interrupted. What was measured is kept; the same command goes on from there.", INTERRUPTED)
     except EdgecostError as error:
-        remedy = f"\n  {error.remedy[:1].upper()}{error.remedy[1:]}" if error.remedy else ""
+        remedy = f"\n  {_sentence(error.remedy)}" if error.remedy else ""
         return _say(f"Error: {error.message}{remedy}", error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -129,6 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             MissingPackage.exit_code,
         )
     return code if isinstance(code, int) else 0
+
+
+def _sentence(remedy: str) -> str:
+    """With a capital, unless it is a command to type."""
+    return remedy if remedy.split(" ")[0] in ("pip", "edgecost", "apt") else f"{remedy[:1].upper()}{remedy[1:]}"
 
 
 def _say(text: str, code: int) -> int:

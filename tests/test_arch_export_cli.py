@@ -80,6 +80,18 @@ def test_tables_of_several_resolutions_price_each_network_at_its_own(tmp_path: P
     assert found == [float(luts[i % 2].price([arch])[0]) for i, arch in enumerate(given)]
 
 
+def test_a_table_of_nas_bench_201_prices_the_whole_benchmark_in_its_order(tmp_path: Path) -> None:
+    space = load_space("nasbench201")
+    file = checksum_lut(space).save(tmp_path / "table.json")
+    code, _ = run(file, "--format", "hw-nas-bench-201", "--device", "box", "--out", tmp_path)
+    assert code == 0
+    table = pickle.loads((tmp_path / "HW-NAS-Bench-box.pickle").read_bytes())["nasbench201"]["cifar10"]
+    listed = table["edgegpu_latency"]
+    assert len(listed) == 15625
+    # Index 0 of the benchmark: average pooling, 1×1, skip, 1×1, skip, skip.
+    assert listed[0] == Lut.load(file).price(np.array([4, 2, 1, 2, 1, 1]))[0]
+
+
 def test_a_list_of_the_wrong_length_says_how_many_are_needed(table: Path, tmp_path: Path) -> None:
     code, message = run(table, "--format", "help", "--samples", "10", "--out", tmp_path / "out")
     assert (code, "reads 5000 networks" in message, "--archs FILE" in message) == (2, True, True)
