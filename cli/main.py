@@ -32,6 +32,7 @@ from . import (
     model_cards,
     models,
     onboard,
+    op_export,
     probe,
     profiles,
     proxies,
@@ -67,6 +68,7 @@ for command in (
     lut_export.list_formats,
     lut_price.price,
     lut_search.search,
+    op_export.export_ops,
 ):
     luts.lut.add_command(command)
 for command in (
