@@ -12,6 +12,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 from ..format_registry import FormatRegistry
 from ..lut_formats.card import FormatCard
+from .densenas import DenseNasFormat
 from .haq import HaqFormat
 from .mobile_cv import MobileCvFormat
 from .netadapt import NetAdaptFormat
@@ -51,6 +52,7 @@ _MADE: tuple[OpFormat, ...] = (
     RuntimeLutFormat(),
     NetAdaptFormat(),
     HaqFormat(),
+    DenseNasFormat(),
 )
 
 
