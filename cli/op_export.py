@@ -47,7 +47,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @click.option("--resolutions", type=NumbersType(), help="Sides of the maps of a grid (tinynas).")
 @click.option("--channels", type=NumbersType(), help="Output channels of a grid (tinynas).")
 @click.option("--kernels", type=NumbersType(), help="Kernel sizes of a grid (tinynas).")
-@click.option("--batches", type=NumbersType(), help="Batches of a grid (tinynas).")
+@click.option("--batches", type=NumbersType(), help="Batches of a grid (tinynas, densenas).")
 @click.option(
     "--steps",
     type=click.IntRange(min=2),
