@@ -58,7 +58,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--samples",
     type=click.IntRange(min=50),
-    default=1000,
+    default=4000,
     show_default=True,
     help="Random kernels that each model is distilled from (nn-meter).",
 )

@@ -12,6 +12,7 @@ import pytest
 
 from edgecost.costmodels.op_formats import OpFormat, op_format
 from edgecost.costmodels.op_formats.contract import ChecksumPrices, OpFormatContract
+from edgecost.costmodels.op_formats.distil import distil
 from edgecost.costmodels.op_formats.nn_meter_kernels import KERNELS, samples_of
 from edgecost.costmodels.op_formats.operators import Convolution, Linear, MapOperator, Operator
 from edgecost.costmodels.op_formats.prices import OpPrice, PredictorPrices, is_border, predictor_about
@@ -162,6 +163,14 @@ class TestNnMeter(OpFormatContract):
             reader.predict([("relu", one.features)]) / LawPrices().latency_ms(one.operator) - 1.0 for one in unseen
         ]
         assert float(np.median(np.abs(errors))) < 0.1
+
+    def test_long_and_short_kernels_are_learnt_alike(self) -> None:
+        """Latencies of five powers of ten, as convolutions have them."""
+        dice = np.random.default_rng(0)
+        features = np.exp(dice.uniform(0, np.log(1000), (2000, 2)))
+        made = distil(features, 1e-3 * features[:, 0] * features[:, 1], seed=0)
+        assert made.median_error < 0.05
+        assert made.within_tenth > 0.8
 
     def test_kinds_without_a_price_are_left_out_only_where_that_is_said(self, tmp_path: Path) -> None:
         request = Request(ChecksumPrices(lost="hswish"), samples=50)

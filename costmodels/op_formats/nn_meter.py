@@ -73,6 +73,7 @@ class NnMeterFormat:
             "seed": request.seed,
             "missing_kernels": {kind: one.why for kind, one in found.items() if one.model is None},
             "missing_kernels_policy": _ZERO,
+            "channels": "multiples of 8, and 3 of an image: others are answered as their neighbours are",
             "global_avgpool": "nn-Meter does not tell the size of the map: rows with size 1 are of 7×7 maps",
         }
         rows: Json = {kind: _told(one) for kind, one in found.items() if one.model is not None}
@@ -98,7 +99,7 @@ def _made(kind: str, request: Request) -> _Kind:
     request.narrator.stage(f"pricing {kind}", len(samples))
     prices = request.prices.price([one.operator for one in samples], request.narrator)
     known = [(sample, price) for sample, price in zip(samples, prices, strict=True) if price.latency_ms is not None]
-    sources = Counter(price.source for _, price in known)
+    sources: Counter[str] = Counter(price.source for _, price in known)
     told = {part for price in prices if price.latency_ms is None for part in price.why.split("; ")}
     reasons = "; ".join(sorted(told))
     if len(known) < LEAST_ROWS:

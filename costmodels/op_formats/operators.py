@@ -6,11 +6,12 @@ What an operator costs is asked in ``prices.py``; which operators a reader needs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from ...profiler.graphs.operators import GraphBuilder
 from ...profiler.graphs.tensor_operators import concat, split
-from ...profiler.graphs.vision_operators import batch_norm
+from ...profiler.graphs.vision_operators import batch_norm, valid_pool
 from ...profiler.kernels.graph import Kernel
 from ...profiler.workload import Workload, workload_from_model
 
@@ -183,7 +184,9 @@ class MapOperator:
         x, channels = inputs[0], self.channels[0]
         if self.kind in ("maxpool", "avgpool"):
             kind: Literal["max", "average"] = "max" if self.kind == "maxpool" else "average"
-            return (graph.pool(x, kernel=self.kernel, stride=self.stride, kind=kind),)
+            # Windows of an even size are not padded where they occur in networks.
+            make = graph.pool if self.kernel % 2 else partial(valid_pool, graph)
+            return (make(x, kernel=self.kernel, stride=self.stride, kind=kind),)
         if self.kind == "split":
             return split(graph, x, [channels // 2, channels - channels // 2], 1)
         if self.kind == "concat":

@@ -53,7 +53,7 @@ class Request:
     models: tuple[ModelLayers, ...] = ()
     by_bits: Mapping[tuple[int, int], Prices] = field(default_factory=dict)
     grid: Grid = Grid()
-    samples: int = 1000
+    samples: int = 4000
     seed: int = 0
     allow_missing: bool = False
     narrator: Narrator = field(default_factory=Silence)

@@ -7,6 +7,7 @@ found where one operator is missing.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,18 +66,18 @@ class RuntimeLutFormat(OpTableFormat):
     def rows(self, request: Request) -> list[Row]:
         """Each distinct operator once; what Caffe2 has no name for here is refused."""
         found: dict[str, Row] = {}
-        strange: dict[str, None] = {}
+        strange: Counter[str] = Counter()
         for model in request.models:
             for layer in model.layers:
                 record = _record(layer, _is_int8(request))
                 if record is None:
-                    strange.setdefault(f"{layer.name} ({layer.kernel.op})")
+                    strange[layer.kernel.op] += 1
                 else:
                     found.setdefault(record.name, Row(record.name, layer.operator))
         if strange:
+            named = ", ".join(f"{kind} ({count})" for kind, count in sorted(strange.items()))
             raise GateError(
-                f"'{self.name}' has no rows for the kinds of {len(strange)} nodes, and its reader reports a network as"
-                f" not found that lacks one: {', '.join(strange)}",
+                f"'{self.name}' has no rows for {named}, and its reader reports a network as not found that lacks one",
                 remedy="write 'mobile-cv', whose reader counts convolutions and fully connected layers alone",
             )
         return list(found.values())
