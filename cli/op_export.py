@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import ArtefactError, UsageError
-from .format_cards import show_cards
+from .format_cards import of_operators, show_cards
 from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, shape_option
 from .output import Talk, print_json
@@ -103,7 +103,7 @@ def export_ops(
     from ..costmodels.op_formats.request import Grid, Request
 
     if wants_list:
-        _list_formats(as_json)
+        show_cards([of_operators()], as_json)
         return
     if not formats:
         raise UsageError("which format?", remedy="--format NAME; edgecost lut export-ops --list names them")
@@ -198,9 +198,3 @@ def _trained_for(
 
     profiles = (chosen_profile(runtime_name, threads, db_url, precision) for precision in PRECISIONS)
     return next((profile for profile in profiles if profile.profile_hash == profile_hash), None)
-
-
-def _list_formats(as_json: bool) -> None:
-    from ..costmodels.op_formats import op_format, op_format_names
-
-    show_cards("Formats of operators", {name: op_format(name).card for name in op_format_names()}, as_json)
