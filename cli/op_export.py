@@ -14,6 +14,7 @@ from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_
 from .output import Talk, print_json
 
 if TYPE_CHECKING:
+    from ..costmodels.lut_formats.card import Metric
     from ..costmodels.op_formats.prices import PredictorPrices
     from ..costmodels.op_formats.request import Request
     from ..profiler.records import RuntimeProfile
@@ -64,6 +65,13 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --samples.")
 @click.option("--allow-missing", is_flag=True, help="Leave kinds of kernels out that have no price (nn-meter).")
+@click.option(
+    "--metric",
+    type=click.Choice(["latency", "energy"]),
+    default="latency",
+    show_default=True,
+    help="Which numbers, and whose predictor: `train --metric energy` makes one of millijoules.",
+)
 @click.option("--device", "device_name", metavar="NAME", help="What the device is called in the files.")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder for the files.")
 @click.option("--list", "wants_list", is_flag=True, help="List the formats.")
@@ -83,6 +91,7 @@ def export_ops(
     samples: int,
     seed: int,
     allow_missing: bool,
+    metric: Metric,
     device_name: str | None,
     folder: Path,
     wants_list: bool,
@@ -112,12 +121,13 @@ def export_ops(
     models = tuple(read_layers(path, dict(shapes)) for path in model_files)
     with Talk(quiet=as_json) as talk:
         request = Request(
-            prices=_prices(own, runtime_name, threads, db_url, device_name),
+            prices=_prices(own, metric, runtime_name, threads, db_url, device_name),
             models=models,
-            by_bits={bits: _other_prices(path, runtime_name, threads, db_url) for bits, path in others.items()},
+            by_bits={bits: _other_prices(path, metric, runtime_name, threads, db_url) for bits, path in others.items()},
             grid=Grid(resolutions or (), channels or (), batches or (), kernels or (), steps),
             samples=samples,
             seed=seed,
+            metric=metric,
             allow_missing=allow_missing,
             narrator=talk,
         )
@@ -129,7 +139,7 @@ def export_ops(
 def _print_written(request: Request, written: dict[str, list[str]], as_json: bool) -> None:
     about = request.prices.about
     if as_json:
-        print_json({"device": about.device, "precision": about.precision, "metric": "latency", "files": written})
+        print_json({"device": about.device, "precision": about.precision, "metric": request.metric, "files": written})
         return
     for name, files in written.items():
         named = ", ".join(files[:3])
@@ -155,7 +165,12 @@ def _split(predictors: tuple[str, ...]) -> tuple[Path | None, dict[tuple[int, in
 
 
 def _prices(
-    folder: Path | None, runtime_name: str, threads: int | None, db_url: str | None, device_name: str | None
+    folder: Path | None,
+    metric: Metric,
+    runtime_name: str,
+    threads: int | None,
+    db_url: str | None,
+    device_name: str | None,
 ) -> PredictorPrices:
     from ..costmodels.cards.staleness import cheap_warnings
     from ..costmodels.op_formats.prices import PredictorPrices, predictor_about
@@ -163,8 +178,8 @@ def _prices(
     from ..costmodels.simulated.simulation import chosen_setting
 
     setting = chosen_setting(runtime_name, threads, db_url)
-    place = folder or default_predictor(setting.device.identity, setting.profile)
-    predictor, provenance = load_predictor(place, metric="latency")
+    place = folder or default_predictor(setting.device.identity, setting.profile, metric)
+    predictor, provenance = load_predictor(place, metric=metric)
     if provenance.get("profile_hash") not in (None, setting.profile.profile_hash):
         raise ArtefactError(
             f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
@@ -175,12 +190,14 @@ def _prices(
     return PredictorPrices(predictor, setting.profile, predictor_about(provenance, setting.profile, device_name))
 
 
-def _other_prices(folder: Path, runtime_name: str, threads: int | None, db_url: str | None) -> PredictorPrices:
+def _other_prices(
+    folder: Path, metric: Metric, runtime_name: str, threads: int | None, db_url: str | None
+) -> PredictorPrices:
     """Of the runtime in the precision that the predictor was trained for."""
     from ..costmodels.op_formats.prices import PredictorPrices, predictor_about
     from ..costmodels.predictor_file import load_predictor
 
-    predictor, provenance = load_predictor(folder, metric="latency")
+    predictor, provenance = load_predictor(folder, metric=metric)
     profile = _trained_for(provenance.get("profile_hash"), runtime_name, threads, db_url)
     if profile is None:
         raise ArtefactError(

@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Priced:
-    """A row with its number."""
+    """A row with its number: ms, or mJ in its place where energies are asked for."""
 
     row: Row
     price: OpPrice
@@ -78,16 +78,31 @@ class OpTableFormat(ABC):
     def write(self, request: Request, folder: Path) -> list[Path]:
         """See ``OpFormat``."""
         check_models(self.name, self.models, request)
+        unit = unit_of(self.name, self.card, request)
         rows = self.rows(request)
         if not rows:
             raise UsageError(f"there is nothing in it that the format '{self.name}' has a row for")
         priced = price_rows(self.name, rows, request)
         files = self.render(priced, request)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        unit = self.card.unit("latency") or "ms"
         told: Json = {one.row.name: _told(one, UNITS[unit]) for one in priced}
-        side = side_text(self.name, hashes, unit, request.prices.about, told, self.said(priced, request))
+        side = side_text(
+            self.name, hashes, (request.metric, unit), request.prices.about, told, self.said(priced, request)
+        )
         return write_files(folder, files, side)
+
+
+def unit_of(name: str, card: FormatCard, request: Request) -> str:
+    """The reader's unit of the metric that is asked for.
+
+    Raises:
+        UsageError: it cannot hold the metric.
+    """
+    unit = card.unit(request.metric)
+    if unit is None:
+        held = ", ".join(metric for metric, _ in card.units)
+        raise UsageError(f"the format '{name}' cannot hold {request.metric}", remedy=f"it holds: {held}")
+    return unit
 
 
 def check_models(name: str, wanted: tuple[int, int], request: Request) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...profiler.errors import GateError
+from ...profiler.errors import GateError, UsageError
 from ..arch_formats.costs import About
 from ..planned_campaign import Narrator
 from . import OpFormat
@@ -93,6 +93,15 @@ class OpFormatContract:
         told = ("device", "precision", "created", "runtime", "batch", "rows")
         assert [name for name in told if not document[name]] == []
 
+    def test_energies_are_said_to_be_energies_or_refused(self, tmp_path: Path) -> None:
+        made, request = self.make_format(), replace(self.make_request(), metric="energy")
+        if made.card.unit("energy") is None:
+            assert "cannot hold energy" in _refusal(made, request, tmp_path, UsageError)
+            assert list(tmp_path.iterdir()) == []
+            return
+        document = json.loads(made.write(request, tmp_path)[-1].read_text(encoding="utf-8"))
+        assert (document["metric"], document["unit"]) == ("energy", made.card.unit("energy"))
+
     def test_a_row_without_a_price_is_listed_and_nothing_is_written(self, tmp_path: Path) -> None:
         request = replace(self.make_request(), prices=ChecksumPrices(lost=self.lost), by_bits={})
         assert "it is lost" in _refusal(self.make_format(), request, tmp_path)
@@ -104,9 +113,9 @@ class OpFormatContract:
         assert first == again
 
 
-def _refusal(made: OpFormat, request: Request, folder: Path) -> str:
+def _refusal(made: OpFormat, request: Request, folder: Path, kind: type[GateError | UsageError] = GateError) -> str:
     try:
         made.write(request, folder)
-    except GateError as error:
+    except kind as error:
         return error.message
     raise AssertionError("a table with gaps was written")

@@ -60,7 +60,7 @@ class DenseNasFormat(OpTableFormat):
     card = FormatCard(
         title="DenseNAS, MobileNetV2 space",
         reader="run_apis/search.py, config.optim.sub_obj.latency_list_path",
-        units=(("latency", "ms"),),
+        units=(("latency", "ms"), ("energy", "mJ")),
         note="Made from no model. The published list is of batch 32: --batches 32. A skip costs 0. Stem and classifier "
         "are in it; the global pooling is not.",
     )

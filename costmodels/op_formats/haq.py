@@ -37,7 +37,7 @@ class HaqFormat(OpTableFormat):
     card = FormatCard(
         title="HAQ",
         reader="lib.env.linear_quantize_env.LinearQuantizeEnv (lib/simulator/lookup_tables/)",
-        units=(("latency", "ms"),),
+        units=(("latency", "ms"), ("energy", "mJ")),
         note="From one .onnx file. Bits without a predictor run as the next wider ones that have: --predictor W8A8=….",
     )
     models = (1, 1)

@@ -32,7 +32,7 @@ class MobileCvFormat(OpTableFormat):
     card = FormatCard(
         title="mobile_cv (FBNet, mobile-vision)",
         reader="mobile_cv.lut.lib.lut_schema.LutTable.Load(file), LutQuery(table.items)",
-        units=(("latency", "ms"),),
+        units=(("latency", "ms"), ("energy", "mJ")),
         note="From .onnx files. MultiheadAttention cannot be told from an ONNX file; its products have rows.",
     )
     models = (1, 1000)

@@ -14,7 +14,7 @@ import numpy as np
 from ...profiler.errors import UsageError
 from ...profiler.records import Json
 from ..lut_formats.card import UNITS, FormatCard
-from .base import OpTableFormat, Priced, Row
+from .base import OpTableFormat, Priced, Row, unit_of
 from .model_layers import Layer, ModelLayers, at_batch, features, is_linear
 from .request import Request
 
@@ -33,7 +33,7 @@ class NetAdaptFormat(OpTableFormat):
     card = FormatCard(
         title="NetAdapt",
         reader="functions.compute_latency_from_lookup_table(network_def, file); master.py -lt file",
-        units=(("latency", "s"),),
+        units=(("latency", "s"), ("energy", "mJ")),
         note="From one .onnx file with PyTorch's names. Batch 4. Between the grid's channels it interpolates.",
     )
     models = (1, 1)
@@ -51,7 +51,8 @@ class NetAdaptFormat(OpTableFormat):
     def render(self, priced: Sequence[Priced], request: Request) -> dict[str, bytes]:
         """Plain dictionaries and numbers."""
         (model,) = request.models
-        latency = {one.row.name: one.latency_ms * UNITS["s"] for one in priced}
+        factor = UNITS[unit_of(self.name, self.card, request)]
+        latency = {one.row.name: one.latency_ms * factor for one in priced}
         table = {
             layer.name: {
                 "latency": {pair: latency[_name(layer, pair)] for pair in _pairs(layer, request.grid.steps)},

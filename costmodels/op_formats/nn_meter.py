@@ -18,7 +18,7 @@ import numpy as np
 
 from ...profiler.errors import GateError, UsageError
 from ..lut_formats.card import FormatCard
-from .base import check_models
+from .base import check_models, unit_of
 from .distil import LEAST_ROWS, Distilled, distil
 from .nn_meter_kernels import KERNELS, Sample, fusion_pairs, samples_of
 from .prices import OpPrice
@@ -56,6 +56,7 @@ class NnMeterFormat:
     def write(self, request: Request, folder: Path) -> list[Path]:
         """See ``OpFormat``. The models are pickles of ``lightgbm.Booster``."""
         check_models(self.name, (0, 0), request)
+        unit = unit_of(self.name, self.card, request)
         about = request.prices.about
         found = {kind: _made(kind, request) for kind in KERNELS}
         _require(found, request.allow_missing)
@@ -77,7 +78,7 @@ class NnMeterFormat:
             "global_avgpool": "nn-Meter does not tell the size of the map: rows with size 1 are of 7×7 maps",
         }
         rows: Json = {kind: _told(one) for kind, one in found.items() if one.model is not None}
-        return write_files(folder, files, side_text(self.name, hashes, "ms", about, rows, more))
+        return write_files(folder, files, side_text(self.name, hashes, (request.metric, unit), about, rows, more))
 
     @staticmethod
     def _entry(slug: str, folder: Path, models: Mapping[str, Distilled]) -> bytes:

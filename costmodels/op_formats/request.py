@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..lut_formats.card import Metric
 from ..planned_campaign import Narrator
 from .model_layers import ModelLayers
 from .prices import Prices
@@ -46,6 +47,7 @@ class Request:
         prices: of the precision that the table is for.
         by_bits: of other precisions, by (bits of weights, bits of activations), for formats that hold several.
         samples: rows from which a model of a kernel is distilled.
+        metric: which numbers; the prices are of it. A reader that looks numbers up does not know what they are.
         allow_missing: write a folder of models although some kernels have none.
     """
 
@@ -55,5 +57,6 @@ class Request:
     grid: Grid = Grid()
     samples: int = 4000
     seed: int = 0
+    metric: Metric = "latency"
     allow_missing: bool = False
     narrator: Narrator = field(default_factory=Silence)

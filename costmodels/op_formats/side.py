@@ -9,6 +9,7 @@ from pathlib import Path
 from ...profiler.records import Json
 from ..arch_formats.costs import About
 from ..files import write_atomically
+from ..lut_formats.card import Metric
 from ..lut_formats.side import side_path
 
 SIDE_FORMAT = "edgecost-op-side"
@@ -16,13 +17,18 @@ SIDE_VERSION = 1
 
 
 def side_text(
-    format_name: str, hashes: Mapping[str, str], unit: str, about: About, rows: Json, more: Mapping[str, Json]
+    format_name: str,
+    hashes: Mapping[str, str],
+    number: tuple[Metric, str],
+    about: About,
+    rows: Json,
+    more: Mapping[str, Json],
 ) -> str:
     """The content.
 
     Args:
         hashes: sha256 of each file that is written, by its name below the folder.
-        unit: of the numbers in the files.
+        number: metric and unit of the numbers in the files.
         rows: each number's operator and source.
         more: what the format says beside.
     """
@@ -31,8 +37,8 @@ def side_text(
         "schema_version": SIDE_VERSION,
         "written_for": format_name,
         "sha256": dict(hashes),
-        "metric": "latency",
-        "unit": unit,
+        "metric": number[0],
+        "unit": number[1],
         "device": about.device,
         "device_description": about.device_description,
         "runtime": about.provenance.get("profile"),

@@ -73,7 +73,7 @@ class TinyNasFormat(OpTableFormat):
     card = FormatCard(
         title="TinyNAS, op profiler",
         reader="tinynas.latency.op_profiler.predictor.OpProfiler(device_name, data_type)",
-        units=(("latency", "ms"),),
+        units=(("latency", "ms"), ("energy", "mJ")),
         note="Give the absolute path of the folder as device_name. It divides by the batch; convolutions alone count.",
     )
 
