@@ -5,13 +5,11 @@ Whole published tables are not in the repository; these rows stand in their auth
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from edgecost.costmodels.lut_formats import lut_format
 from edgecost.costmodels.lut_formats.contract import checksum_lut
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
+from tests.ofa_reader import OfaTable
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "nasbench201_latency.npz"
 
@@ -52,15 +51,6 @@ HEAD, TAIL = (0.506184, 0.295904), (0.151808, 0.081608)
 CELL_0 = {"raspi4": 10.4820, "pixel3": 3.60585, "fpga": 2.57296}
 
 
-def reader_of(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def with_rows(lut: Lut, rows: dict[str, tuple[float, float]]) -> Lut:
     """The table with other milliseconds and millijoules in some rows."""
     assert set(rows) <= set(lut.keys)
@@ -76,7 +66,7 @@ def with_rows(lut: Lut, rows: dict[str, tuple[float, float]]) -> Lut:
 def test_rows_of_once_for_alls_published_table_are_read_again(tmp_path: Path) -> None:
     space = load_space("ofa-mobilenetv3", width=1.2)
     lut = with_rows(checksum_lut(space), {cell: (value, 1.0) for cell, _, value in OFA})
-    table = reader_of("ofa_reader").OfaTable(lut_format("ofa").write(lut, space, tmp_path)[0])
+    table = OfaTable(lut_format("ofa").write(lut, space, tmp_path)[0])
     assert [table.rows[key]["mean"] for _, key, _ in OFA] == [value for *_, value in OFA]
 
 
