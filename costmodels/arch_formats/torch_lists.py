@@ -51,8 +51,8 @@ class HelpFormat(ArchFileFormat):
         reader="loader.Data",
         spaces=(NASBENCH201, "fbnet-cifar", "fbnet", "ofa-mobilenetv3"),
         needs=("torch",),
-        note="Networks in HELP's own order: its list of architectures, written out line by line (--archs). Its FBNet is "
-        "the space on CIFAR-100, fbnet-cifar.",
+        note="Networks in HELP's own order: its list of architectures, written out line by line (--archs). "
+        "Its FBNet is the space on CIFAR-100, fbnet-cifar.",
     )
     counts = MappingProxyType(
         {NASBENCH201: CELLS, "fbnet-cifar": _LISTED, "fbnet": _LISTED, "ofa-mobilenetv3": _LISTED}
