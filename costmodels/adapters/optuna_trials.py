@@ -9,6 +9,7 @@ import numpy as np
 from ..lut import Lut
 from ..space import Space
 from ..spaces.coding import Numeric
+from .labels import depth_label
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +25,7 @@ def suggest_arch(trial: optuna.trial.BaseTrial, space: Space) -> Numeric:
     for stage in space.stages:
         depth = stage.stop - stage.start
         if stage.elastic:
-            depth = trial.suggest_categorical(f"{stage.layer} depth", stage.depths)
+            depth = trial.suggest_categorical(depth_label(stage), stage.depths)
         for position, place in zip(
             space.positions[stage.start :], range(stage.start, stage.start + depth), strict=False
         ):
