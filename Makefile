@@ -8,21 +8,32 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A locked requirement has a hash; pip refuses every file that does not match it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links
+
+# Those who read our files and ask our adapters have an environment of their own: they want older packages than we do.
+CONSUMERS := build/consumers
+# The lock leaves it out: one version has a build for processors, and one with gigabytes of CUDA, which is the default on
+# Linux. TORCH= names another, a wheel for example.
+TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint format lock clean
+.PHONY: help quickstart test test-consumers lint format lock clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
 quickstart: build/dev/package.stamp ## Install what a host needs into .venv and run the first minute
 	$(BIN)/edgecost quickstart
 
 test: lint ## Everything that must hold: lint, types, import order, tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Their warnings are not ours to mend; a consumer that is missing is a failure here, and a skipped test elsewhere.
+test-consumers: $(CONSUMERS)/made.stamp ## The code of NNI, archai, Syne Tune and NATS-Bench reads what we write (heavy)
+	EDGECOST_CONSUMERS_REQUIRED=1 $(CONSUMERS)/bin/python -m pytest --override-ini filterwarnings=default \
+		--disable-warnings tests/consumers tests/test_adapters.py tests/test_arch_samples.py
 
 lint: $(VENV)/dev.stamp build/dev/package.stamp ## Style, types and import order, without the tests
 	$(BIN)/ruff check .
@@ -36,9 +47,12 @@ format: $(VENV)/dev.stamp ## Mend what ruff can mend by itself
 
 lock: $(VENV)/venv.stamp ## Resolve requirements/*.txt anew (all to the newest: make lock LOCK_ARGS=--upgrade)
 	$(INSTALL) 'uv>=0.9'
-	$(COMPILE) $(LOCK_ARGS) --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
-	$(COMPILE) $(LOCK_ARGS) --extra host --constraints requirements/dev.txt pyproject.toml requirements/build.in \
-		--output-file requirements/host.txt
+	$(COMPILE) $(LOCK_ARGS) --python-version 3.10 --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
+	$(COMPILE) $(LOCK_ARGS) --python-version 3.10 --extra host --constraints requirements/dev.txt pyproject.toml \
+		requirements/build.in --output-file requirements/host.txt
+	$(COMPILE) $(LOCK_ARGS) --python-version 3.11 --extra host --extra search --constraints requirements/dev.txt \
+		--overrides requirements/consumers-left-out.in pyproject.toml requirements/build.in requirements/consumers.in \
+		--output-file requirements/consumers.txt
 
 clean: ## Remove the environment and all that tools made
 	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -82,3 +96,17 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/host.stamp
 build/dev/package.stamp: pyproject.toml hatch_build.py __init__.py $(VENV)/host.stamp $(VENV)/openmp.stamp
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The older packages of the consumers install on one Python. What they ask for and the lock leaves out is not missed.
+ifneq ($(shell cat $(CONSUMERS)/made.stamp 2>/dev/null),$(CURDIR))
+.PHONY: $(CONSUMERS)/made.stamp
+endif
+$(CONSUMERS)/made.stamp: requirements/consumers.txt pyproject.toml
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "edgecost: the consumers are pinned for Python 3.11. Name it: make test-consumers PYTHON=python3.11" >&2; exit 1; }
+	'$(PYTHON)' -m venv --clear $(CONSUMERS)
+	$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--requirement requirements/consumers.txt
+	$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo '$(CURDIR)' >$@
