@@ -101,7 +101,7 @@ build/dev/package.stamp: pyproject.toml hatch_build.py __init__.py $(VENV)/host.
 ifneq ($(shell cat $(CONSUMERS)/made.stamp 2>/dev/null),$(CURDIR))
 .PHONY: $(CONSUMERS)/made.stamp
 endif
-$(CONSUMERS)/made.stamp: requirements/consumers.txt pyproject.toml
+$(CONSUMERS)/made.stamp: requirements/consumers.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 		echo "edgecost: the consumers are pinned for Python 3.11. Name it: make test-consumers PYTHON=python3.11" >&2; exit 1; }
 	'$(PYTHON)' -m venv --clear $(CONSUMERS)

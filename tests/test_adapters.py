@@ -1,18 +1,33 @@
-"""Live adapters against the real packages: expected costs, trials, problems; each equals the table's own price."""
+"""Live adapters against the real packages: expected costs, trials, problems; each equals the table's own price.
+
+NNI, archai and Syne Tune are asked in ``tests/consumers``.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from edgecost.costmodels.adapters.labels import arch_of_choices, candidate_choices, depth_choices
+from edgecost.costmodels.adapters.nn_meter_slot import NnMeterSlot
 from edgecost.costmodels.cost_table import CostTable
 from edgecost.costmodels.lut import Lut
 from edgecost.costmodels.lut_formats.contract import checksum_lut, without
+from edgecost.costmodels.predictor import LatencyPredictor
+from edgecost.costmodels.predictor_file import save_predictor
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
-from edgecost.profiler.errors import GateError, UsageError
+from edgecost.profiler.errors import ArtefactError, GateError, MissingPackage, UsageError
+from edgecost.profiler.kernels.by_runtime import priced_kernels
+from edgecost.profiler.model_file import read_graph
+from edgecost.profiler.runtimes import host_profile
 
 SPACES = ("fbnet", "ofa-mobilenetv3", "proxylessnas", "mobilenetv3-large")
 #: Spaces whose cells depend on several choices.
@@ -227,3 +242,102 @@ def test_a_pymoo_problem_prices_a_population_at_once() -> None:
     archs = problem.genes.archs(genes)
     np.testing.assert_allclose(found, np.stack([lut.price(archs), -(archs >= 0).sum(axis=1)], axis=1))
     np.testing.assert_allclose(above[:, 0], lut.price(archs) - 10.0)
+
+
+@pytest.mark.parametrize("name", [*SPACES, "nasbench201", "darts-cifar"])
+def test_an_architecture_comes_back_from_its_labels(name: str) -> None:
+    space = load_space(name)
+    candidates, depths = candidate_choices(space), depth_choices(space)
+    for arch in space.sample(min(space.size, 30), 3):
+        chosen: dict[str, object] = {
+            choice.label: choice.values[index] for choice, index in zip(candidates, arch, strict=True) if index >= 0
+        }
+        for stage in space.stages:
+            if stage.elastic:
+                chosen[depths[stage.layer].label] = int((arch[stage.start : stage.stop] >= 0).sum())
+        np.testing.assert_array_equal(arch_of_choices(space, {**chosen, "another": 1}), arch)
+
+
+def test_a_choice_that_is_missing_or_unknown_is_named() -> None:
+    space = load_space("ofa-mobilenetv3")
+    chosen = {choice.label: choice.values[-1] for choice in [*candidate_choices(space), *depth_choices(space).values()]}
+    with pytest.raises(UsageError, match="nothing was chosen for 'stage3 depth'\nChoose one of 2, 3, 4"):
+        arch_of_choices(space, {label: value for label, value in chosen.items() if label != "stage3 depth"})
+    with pytest.raises(UsageError, match=r"5 was chosen for 'stage1\[1\]'"):
+        arch_of_choices(space, {**chosen, "stage1[1]": 5})
+
+
+@pytest.mark.parametrize(
+    ("adapter", "package", "remedy"),
+    [
+        ("torch_cost", "torch", "pip install torch"),
+        ("pymoo_problem", "pymoo", "pip install 'edgecost.search.'"),
+        ("archai_evaluator", "archai", "pip install archai"),
+        ("nni_profiler", "nni", "pip install nni torch pytorch-lightning"),
+        ("syne_tune_blackbox", "syne_tune", "pip install syne-tune fastparquet huggingface_hub"),
+    ],
+)
+def test_an_adapter_without_its_package_names_the_remedy(
+    adapter: str, package: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"edgecost.costmodels.adapters.{adapter}"
+    for loaded in [one for one in sys.modules if one == name or one.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackage, match=remedy):
+        importlib.import_module(name)
+
+
+class TestNnMeterSlot:
+    """A trained predictor with nn-Meter's method."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Trained on convolutions of 8 to 200 channels, and never on one of 32."""
+        graphs, widths = [], [width for width in range(8, 208, 8) if width != 32]
+        for width in widths:
+            onnx.save(self.convolution(width=width), tmp_path / "one.onnx")
+            graphs.append(priced_kernels(read_graph(tmp_path / "one.onnx"), host_profile()).kernels)
+        predictor = LatencyPredictor(rounds=5).fit(graphs, [0.01 * width for width in widths])
+        save_predictor(predictor, tmp_path / "predictor", {})
+        return tmp_path / "predictor"
+
+    @staticmethod
+    def convolution(*, width: int = 32, weights_are_inputs: bool = False) -> onnx.ModelProto:
+        shapes = {"x": (1, 16, 28, 28), "w": (width, 16, 3, 3), "b": (width,)}
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+        weights = [
+            helper.make_tensor(name, TensorProto.FLOAT, shapes[name], np.ones(shapes[name], np.float32).ravel())
+            for name in ("w", "b")
+        ]
+        made = helper.make_graph(
+            [helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[1, 1, 1, 1])],
+            "one",
+            values if weights_are_inputs else values[:1],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, width, 28, 28))],
+            [] if weights_are_inputs else weights,
+        )
+        return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    def test_a_model_has_one_price_as_a_file_in_memory_and_without_its_weights(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        slot = NnMeterSlot.load(folder)
+        model = self.convolution()
+        onnx.save(model, tmp_path / "one.onnx")
+        price_ms = slot.predict(model)
+        assert price_ms > 0
+        assert slot.predict(tmp_path / "one.onnx") == slot.predict(str(tmp_path / "one.onnx"), "onnx") == price_ms
+        bare = self.convolution(weights_are_inputs=True)
+        assert slot.predict(bare) == price_ms
+        assert len(bare.graph.input) == 3, "what was given stays as it was"
+
+    def test_what_it_cannot_answer_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        slot = NnMeterSlot.load(folder)
+        with pytest.raises(UsageError, match="'nni-ir' cannot be priced"):
+            slot.predict(self.convolution(), "nni-ir")
+        save_predictor(slot.predictor, tmp_path / "other", {"profile_hash": "0" * 64, "profile": "a board"})
+        with pytest.raises(ArtefactError, match="trained for a board"):
+            NnMeterSlot.load(tmp_path / "other")
+        with pytest.raises(ArtefactError):
+            NnMeterSlot.load(tmp_path)

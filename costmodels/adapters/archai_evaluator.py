@@ -42,7 +42,7 @@ class LutEvaluator(ModelEvaluator):  # type: ignore[misc]  # archai ships no typ
     ) -> None:
         self.lut, self.arch_of, self.space = lut, arch_of, space or lut.space
 
-    @overrides
+    @overrides  # type: ignore[untyped-decorator]  # archai refuses a method without it
     def evaluate(self, arch: ArchaiModel, budget: Optional[float] = None) -> float:  # noqa: UP045 -- as archai writes it
         """Latency in ms; a budget makes no difference.
 
@@ -75,7 +75,7 @@ class LutPredictor(Predictor):  # type: ignore[misc]  # archai ships no types
         self._arch_of = arch_of or (lambda encoded: np.rint(encoded).astype(np.int16))
         self._variance_ms2: float | None = None
 
-    @overrides
+    @overrides  # type: ignore[untyped-decorator]  # archai refuses a method without it
     def fit(self, encoded_archs: np.ndarray, y: np.ndarray) -> None:
         """Learn the other columns, and how far observed latencies (ms) are from the table's: their variance.
 
@@ -93,7 +93,7 @@ class LutPredictor(Predictor):  # type: ignore[misc]  # archai ships no types
         if self.others is not None:
             self.others.fit(encoded_archs, rest)
 
-    @overrides
+    @overrides  # type: ignore[untyped-decorator]  # archai refuses a method without it
     def predict(self, encoded_archs: np.ndarray) -> MeanVar:
         """Means and variances, each (n, targets); of latency in ms and ms².
 

@@ -9,21 +9,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 
-from ...profiler.errors import ArtefactError, MissingPackage, UsageError
+from ...profiler.errors import ArtefactError, UsageError
 from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.model_file import read_graph
 from ...profiler.records import RuntimeProfile
 from ...profiler.runtimes import host_profile
 from ..predictor import LatencyPredictor
 from ..predictor_file import load_predictor
-
-try:
-    import onnx
-    from onnx import helper, numpy_helper
-
-    from ...profiler.model_file import read_graph
-except ImportError as error:
-    raise MissingPackage("onnx is needed to read what NNI exports", remedy="pip install 'edgecost[host]'") from error
 
 #: Operators whose inputs after the first are parameters wherever a network is a network. The second input of a MatMul
 #: or an Add may be data, so it stays what it is.

@@ -1,7 +1,7 @@
 """A table as a profiler of NNI's searches: it filters samples, and its expression gives expectations and gradients.
 
-NNI 3.0 takes ``penalty=`` for its DARTS, Gumbel and Proxyless strategies and does not use it in the search: there, add
-``ExpectationProfilerPenalty`` to the loss of your own training step.
+NNI 3.0 gives the ``penalty=`` of its DARTS, Gumbel and Proxyless strategies probabilities without gradients, so the
+search does not feel it: add ``ExpectationProfilerPenalty`` to the loss of your own training step instead.
 """
 
 from __future__ import annotations
@@ -186,5 +186,5 @@ def exported(module: torch.nn.Module, example_inputs: object) -> onnx.ModelProto
 
     file = io.BytesIO()
     arguments = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
-    torch.onnx.export(module.eval(), arguments, file, opset_version=_OPSET, dynamo=False)
+    torch.onnx.export(module, arguments, file, opset_version=_OPSET, dynamo=False)
     return onnx.load_model_from_string(file.getvalue())
