@@ -23,8 +23,9 @@ Consumer = Callable[[str], ModuleType]
 
 
 @pytest.fixture
-def consumer() -> Consumer:
+def consumer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Consumer:
     """Imports a module of a consumer, or skips."""
+    monkeypatch.chdir(tmp_path)  # archai opens a log in the current folder when it is imported
 
     def load(name: str) -> ModuleType:
         if os.environ.get(REQUIRED):

@@ -209,8 +209,8 @@ class TestOneShot:
 
         return Net()
 
-    def search(self, strategy, net, tmp_path: Path) -> dict[str, object]:
-        """Trains the supernet a little; the sample that the strategy exports."""
+    def search(self, strategy, net, tmp_path: Path) -> None:
+        """Trains the supernet a little."""
         import torch
         from nni.nas.evaluator.pytorch import Classification, DataLoader
         from nni.nas.execution import SequentialExecutionEngine
@@ -224,7 +224,6 @@ class TestOneShot:
             default_root_dir=str(tmp_path), **options,
         )  # fmt: skip
         strategy(RawFormatModelSpace(net, evaluator), SequentialExecutionEngine())
-        return next(iter(strategy.list_models(limit=1))).sample
 
     def test_a_search_trains_only_what_the_filter_lets_through(self, corrected, space, net, tmp_path: Path) -> None:
         from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
@@ -243,10 +242,10 @@ class TestOneShot:
                 asked.append((price, passed))
                 return passed
 
-        found = self.search(RandomOneShot(filter=Kept(LutProfiler(net, lut), max=limit)), net, tmp_path)
+        # What it exports in the end is arbitrary, and NNI does not ask the filter about it.
+        self.search(RandomOneShot(filter=Kept(LutProfiler(net, lut), max=limit)), net, tmp_path)
         assert len(asked) >= 16
         assert [passed for _, passed in asked] == [price <= limit for price, _ in asked]
-        assert lut.price(arch_of_choices(space, found)[None, :])[0] <= limit
 
     def test_the_penalty_of_darts_has_no_gradient_as_the_page_says(self, corrected, space, net, tmp_path: Path) -> None:
         from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty
