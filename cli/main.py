@@ -26,6 +26,7 @@ from . import (
     lut_audit,
     lut_diff,
     lut_export,
+    lut_fill,
     lut_price,
     lut_search,
     luts,
@@ -65,6 +66,7 @@ for command in (
     lut_diff.diff,
     lut_export.export,
     lut_export.list_formats,
+    lut_fill.fill,
     lut_price.price,
     lut_search.search,
 ):

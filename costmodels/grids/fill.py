@@ -1,0 +1,157 @@
+"""Fill a table: every cell of a grid, predicted and written batch by batch. Memory does not grow with the cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...profiler.errors import GateError
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.kernels.graph import Kernel
+from ...profiler.records import RuntimeProfile
+from ..conformal import conformal_radius
+from ..files import drafted
+from ..predictor import LatencyPredictor
+from ..space import cell_workload
+from ..spaces.block_reader import ACTIVATIONS
+from .cells import BLOCKS, Cells, Grid
+from .learning import Ask, Learnt, learn
+from .pricing import SOURCES, CellPrices, GridPricer
+from .table_file import Column, Names, require_writable, table_writer
+
+#: Cells at a time: their keys, parameters and prices take some twenty megabytes.
+BATCH = 65_536
+#: Share of cells outside the intervals.
+ALPHA = 0.1
+#: Parameters as columns of the table, with 0 where a block has none.
+_NUMBERS = "resolution channels out kernel stride mid groups squeeze".split()
+#: Called with what is being done, and how many more cells are done.
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was written.
+
+    Attributes:
+        sources: cells by source (``pricing.SOURCES``).
+        least_ms, most_ms: of the cells that have a price.
+        no_interval: why lo_ms and hi_ms are empty; None where they are not.
+        families: blocks of the same operators that the grid has.
+        learnt_from, checked: cells that the runtime optimised to learn their kernels, and to check what was learnt.
+        unsure: sorts of cells for which the check failed, or that are too few to be checked.
+        one_by_one: cells that the runtime optimised because of that.
+        kernels: distinct kernels that were priced.
+    """
+
+    file: Path
+    cells: int
+    sources: dict[str, int]
+    least_ms: float
+    most_ms: float
+    no_interval: str | None
+    families: int
+    learnt_from: int
+    checked: int
+    unsure: int
+    one_by_one: int
+    kernels: int
+
+
+def fill_grid(
+    grid: Grid,
+    predictor: LatencyPredictor,
+    profile: RuntimeProfile,
+    target: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda stage, count: None,
+) -> Filled:
+    """Price every cell of a grid and write a table: key, parameters, latency_ms, lo_ms, hi_ms, source.
+
+    Args:
+        target: ``.parquet`` or ``.csv``.
+        seed: of the cells that are learnt from and checked.
+
+    Raises:
+        UsageError: another ending.
+        MissingPackage: Parquet without pyarrow.
+        GateError: no cell has a price; nothing is written.
+        OutputError: the target cannot be written; nothing is left under its name.
+    """
+    require_writable(target)
+    ask = asks(profile)
+    learnt = learn(grid, ask, seed, lambda note: progress(f"learning the kernels of {note}", 0))
+    pricer = GridPricer(predictor, learnt, grid.limits, ask, ALPHA)
+    counts, least, most = np.zeros(len(SOURCES), np.int64), math.inf, -math.inf
+    about = {"edgecost.grid": grid.name, "edgecost.runtime": profile.label}
+    with drafted(target) as draft, table_writer(target.suffix, draft, about) as write:
+        for cells in grid.batches(BATCH):
+            prices = pricer.price(cells)
+            write(columns(cells, prices))
+            counts += np.bincount(prices.source, minlength=len(SOURCES))
+            least = min(least, float(np.min(prices.latency_ms, initial=math.inf, where=prices.source < 2)))
+            most = max(most, float(np.max(prices.latency_ms, initial=-math.inf, where=prices.source < 2)))
+            progress("pricing", cells.count)
+        if not math.isfinite(least):
+            raise GateError(
+                f"none of the {grid.size:,} cells has a price: each has a kernel of a kind that was never measured",
+                remedy="measure more, and train again: edgecost campaign kernels, edgecost train",
+            )
+    sources = dict(zip(SOURCES, counts.tolist(), strict=True))
+    return _filled(target, sources, (least, most), predictor, learnt, pricer)
+
+
+def _filled(
+    target: Path,
+    sources: dict[str, int],
+    bounds_ms: tuple[float, float],
+    predictor: LatencyPredictor,
+    learnt: Learnt,
+    pricer: GridPricer,
+) -> Filled:
+    is_bounded = math.isfinite(conformal_radius(predictor.scores_, ALPHA))
+    return Filled(
+        file=target,
+        cells=sum(sources.values()),
+        sources=sources,
+        least_ms=bounds_ms[0],
+        most_ms=bounds_ms[1],
+        no_interval=None if is_bounded else "the predictor held out too few graphs for an interval",
+        families=len(learnt.families),
+        learnt_from=learnt.learnt_from,
+        checked=learnt.checked,
+        unsure=learnt.unsure,
+        one_by_one=pricer.asked,
+        kernels=pricer.kernels,
+    )
+
+
+def asks(profile: RuntimeProfile) -> Ask:
+    """The optimiser of a runtime, as the oracle of ``learn``."""
+
+    def ask(cells: Cells, place: int) -> tuple[Kernel, ...]:
+        workload = cell_workload(cells.cell(place))
+        return () if workload is None else priced_kernels(workload, profile).kernels
+
+    return ask
+
+
+def columns(cells: Cells, prices: CellPrices) -> dict[str, Column]:
+    """The table of some cells."""
+    one = cells.columns
+    return {
+        "key": cells.keys(),
+        "block": Names(one["block"], BLOCKS),
+        **{name: one[name] for name in _NUMBERS},
+        "act": Names(one["act"], ACTIVATIONS),
+        "adds": cells.adds,
+        "latency_ms": prices.latency_ms,
+        "lo_ms": prices.lo_ms,
+        "hi_ms": prices.hi_ms,
+        "source": Names(prices.source, SOURCES),
+    }
