@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Filled:
         unsure: sorts of cells for which the check failed, or that are too few to be checked.
         one_by_one: cells that the runtime optimised because of that.
         kernels: distinct kernels that were priced.
+        learning_s, filling_s: wall clock of learning and checking, and of pricing and writing.
     """
 
     file: Path
@@ -60,6 +62,8 @@ class Filled:
     unsure: int
     one_by_one: int
     kernels: int
+    learning_s: float
+    filling_s: float
 
 
 def fill_grid(
@@ -84,12 +88,13 @@ def fill_grid(
         OutputError: the target cannot be written; nothing is left under its name.
     """
     require_writable(target)
-    ask = asks(profile)
-    learnt = learn(grid, ask, seed, lambda note: progress(f"learning the kernels of {note}", 0))
-    pricer = GridPricer(predictor, learnt, grid.limits, ask, ALPHA)
+    ask, begin = asks(profile), time.perf_counter()
     counts, least, most = np.zeros(len(SOURCES), np.int64), math.inf, -math.inf
     about = {"edgecost.grid": grid.name, "edgecost.runtime": profile.label}
+    # Learning takes a while: a target that cannot be written is found before.
     with drafted(target) as draft, table_writer(target.suffix, draft, about) as write:
+        learnt = learn(grid, ask, seed, lambda note: progress(f"learning the kernels of {note}", 0))
+        pricer, learnt_by = GridPricer(predictor, learnt, grid.limits, ask, ALPHA), time.perf_counter()
         for cells in grid.batches(BATCH):
             prices = pricer.price(cells)
             write(columns(cells, prices))
@@ -103,7 +108,8 @@ def fill_grid(
                 remedy="measure more, and train again: edgecost campaign kernels, edgecost train",
             )
     sources = dict(zip(SOURCES, counts.tolist(), strict=True))
-    return _filled(target, sources, (least, most), predictor, learnt, pricer)
+    taken_s = (learnt_by - begin, time.perf_counter() - learnt_by)
+    return _filled(target, sources, (least, most), predictor, learnt, pricer, taken_s)
 
 
 def _filled(
@@ -113,6 +119,7 @@ def _filled(
     predictor: LatencyPredictor,
     learnt: Learnt,
     pricer: GridPricer,
+    taken_s: tuple[float, float],
 ) -> Filled:
     is_bounded = math.isfinite(conformal_radius(predictor.scores_, ALPHA))
     return Filled(
@@ -128,6 +135,8 @@ def _filled(
         unsure=learnt.unsure,
         one_by_one=pricer.asked,
         kernels=pricer.kernels,
+        learning_s=taken_s[0],
+        filling_s=taken_s[1],
     )
 
 

@@ -34,8 +34,6 @@ _LEAF_CELLS = 8
 _EVEN_CHECKS = 100
 #: Families of so few cells in the pool are asked cell by cell.
 _FEW = 40
-#: Cells of a family among which pairs of classes are looked for at a time.
-_PAIRED = 20_000
 #: More than a size has classes: five divisors by five limits.
 _CLASSES = 32
 #: A class of a size: its largest divisor among the powers of two up to 16, and between which limits it lies.
@@ -132,7 +130,7 @@ class _Lesson:
 
     def _pairs(self) -> list[int]:
         """Cells in which every two classes of two sizes meet that meet in any cell; other ones each time."""
-        order = self.rng.permutation(self.pool.count)[:_PAIRED]
+        order = self.rng.permutation(self.pool.count)
         codes = [first[order] * _CLASSES + other[order] for first, other in combinations(self.classes, 2)]
         seen: list[set[int]] = [set() for _ in codes]
         chosen = []
