@@ -59,7 +59,7 @@ def grid_of(cells: int) -> Grid:
         resolution = [112, 56, 28, 14, 7]
         channels = [16, 24, 40, 64, 96, 112, 160, 192]
         out = {list(OUTPUTS[:outputs])}
-        mid = {{ from = {step}, to_expand = 8, step = {step} }}
+        mid = {{ from = {step}, to_input = 8, step = {step} }}
         kernel = [3, 5, 7]
         stride = [1, 2]
         squeeze = [0, 0.25]
@@ -82,7 +82,7 @@ def train(folder: Path) -> None:
     spaces = [load_space(name) for name in SPACES]
     graphs = [kernels(space.workload(cell), profile) for space in spaces for cell in space.measurable]
     grid, ask = grid_of(max(STEPS)), asks(profile)
-    some = grid.cells(np.unique(np.random.default_rng(1).integers(grid.size, size=OF_GRID)))
+    some = grid.parts[0].cells(np.unique(np.random.default_rng(1).integers(grid.size, size=OF_GRID)))
     graphs += [ask(some, place) for place in range(some.count)]
     distinct = list(dict.fromkeys(kernel for graph in graphs for kernel in graph))
     graphs += [(kernel,) for kernel in distinct[:: max(1, len(distinct) // ALONE)]]
@@ -97,14 +97,14 @@ def fill_once(cells: int, predictor: Path, folder: Path) -> dict[str, float]:
     grid, profile = grid_of(cells), LocalSetting.here().profile
     model, _ = load_predictor(predictor)
     rng = np.random.default_rng(0)
-    some = grid.cells(np.unique(rng.integers(grid.size, size=SLOW_CELLS)))
+    some = grid.parts[0].cells(np.unique(rng.integers(grid.size, size=SLOW_CELLS)))
     half = some.count // 2
     slow_ms, before_s = slowly(some.take(np.arange(half)), model, profile)
     filled = fill_grid(grid, model, profile, folder / "cells.parquet")
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     more_ms, behind_s = slowly(some.take(np.arange(half, some.count)), model, profile)
-    ask = asks(profile)
-    fast_ms = GridPricer(model, learn(grid, ask), grid.limits, ask, ALPHA).price(some).latency_ms
+    part, ask = grid.parts[0], asks(profile)
+    fast_ms = GridPricer(model, learn(part, ask), part.limits, ask, ALPHA).price(some).latency_ms
     slow_s, has_price = (before_s + behind_s) / some.count, np.isfinite(fast_ms)
     return {
         "cells": filled.cells,

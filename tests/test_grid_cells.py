@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecost.costmodels.grids.cells import Grid, round_channels_of
+from edgecost.costmodels.grids.cells import Cells, Grid, Part, round_channels_of
 from edgecost.costmodels.grids.grid_file import load_grid, read_grid
 from edgecost.costmodels.spaces.cell import round_channels
 from edgecost.profiler.errors import UsageError
@@ -19,11 +19,12 @@ block = "inverted_residual"
 resolution = [7, 8]
 channels = [6, 8]
 out = [8, 12]
-mid = { from = 5, to_expand = 2, step = 3 }
+mid = { from = 5, to_input = 2, step = 3 }
 kernel = [3, 5]
 stride = [1, 2]
 squeeze = [0, 0.25]
 act = ["relu", "hard_swish"]
+gate = ["hard_sigmoid", "sigmoid"]
 [[cells]]
 block = "inverted_residual"
 resolution = 7
@@ -58,6 +59,29 @@ channels = 5
 block = "linear"
 channels = 5
 out = 3
+[[cells]]
+block = "se_res2"
+length = 100
+channels = [64, 80]
+out = 64
+mid = [32, 48, 64]
+[[cells]]
+block = "feed_forward"
+length = 10
+channels = [32, 64]
+intermediate = [64, 128]
+act = ["relu", "gelu"]
+[[cells]]
+block = "dense"
+channels = { from = 7, to = 10 }
+out = 3
+[[cells]]
+block = "diverse_branch"
+resolution = 7
+channels = 8
+out = 8
+deployed = false
+branches = ["plain+average", "plain+pointwise"]
 """
 
 
@@ -66,37 +90,61 @@ def mixed() -> Grid:
     return read_grid(MIXED, "mixed.toml")
 
 
+def whole(part: Part) -> Cells:
+    return part.cells(np.arange(part.size))
+
+
 def test_a_grid_has_each_cell_once_under_the_key_that_spaces_give_it(mixed: Grid) -> None:
-    cells = mixed.cells(np.arange(mixed.size))
-    keys = cells.keys()
-    assert keys == [cells.cell(place).key for place in range(cells.count)]
+    keys: list[str] = []
+    for cells in map(whole, mixed.parts):
+        found = cells.keys()
+        assert found == [cells.cell(place).key for place in range(cells.count)]
+        keys += found
     assert len(set(keys)) == len(keys) == mixed.size
     # Of 6 channels 5, 8 and 11 middle ones, of 8 also 14; then the other tables.
-    assert mixed.size == (3 + 4) * 2**6 + 2 * 2 + 1 + 3 * 2 * 2 * 2 + 2 + 1 + 1
+    assert mixed.size == (3 + 4) * 2**5 * 3 + 2 * 2 + 1 + 3 * 2 * 2 * 2 + 2 + 1 + 1 + 3 * 2 + 2 * 2 * 2 + 4 + 2
+
+
+def test_tables_of_one_block_are_one_part(mixed: Grid) -> None:
+    blocks = [part.block for part in mixed.parts]
+    assert len(set(blocks)) == len(blocks)
+    assert mixed.parts[0].size == 7 * 2**5 * 3 + 4 + 1
 
 
 def test_batches_are_the_cells_in_order(mixed: Grid) -> None:
-    keys = mixed.cells(np.arange(mixed.size)).keys()
-    batches = [cells.keys() for cells in mixed.batches(7)]
-    assert [key for batch in batches for key in batch] == keys
+    part = mixed.parts[0]
+    batches = [cells.keys() for cells in part.batches(7)]
+    assert [key for batch in batches for key in batch] == whole(part).keys()
     assert {len(batch) for batch in batches[:-1]} == {7}
 
 
-def test_no_size_exceeds_the_limits_of_the_grid(mixed: Grid) -> None:
-    for name, sizes in mixed.cells(np.arange(mixed.size)).sizes.items():
-        assert sizes.max() <= mixed.limits[name]
+def test_no_size_exceeds_the_limits_of_its_part(mixed: Grid) -> None:
+    for part in mixed.parts:
+        for name, sizes in whole(part).sizes.items():
+            assert sizes.max() <= part.limits[name]
 
 
 def test_cells_of_a_family_differ_in_sizes_alone(mixed: Grid) -> None:
-    cells = mixed.cells(np.arange(mixed.size))
-    families = cells.families
-    for number in np.unique(families).tolist():
-        own = [cells.cell(place) for place in np.flatnonzero(families == number).tolist()]
-        shared = {
-            (one.spec.block, one.spec.act, one.spec.groups, one.spec.squeeze > 0, one.spec.adds(one.input_shape))
-            for one in own
-        }
-        assert len(shared) == 1
+    for cells in map(whole, mixed.parts):
+        families = cells.families
+        for number in np.unique(families).tolist():
+            own = [cells.cell(place) for place in np.flatnonzero(families == number).tolist()]
+            shared = {
+                (one.spec.act, one.spec.gate, one.spec.groups, one.spec.squeeze > 0, one.spec.adds(one.input_shape))
+                for one in own
+            }
+            assert len(shared) == 1
+
+
+def test_other_blocks_are_read_with_the_input_that_they_need(mixed: Grid) -> None:
+    shapes = {part.block: whole(part).cell(0).input_shape for part in mixed.parts}
+    assert shapes["se_res2"] == (1, 64, 100)
+    assert shapes["feed_forward"] == (1, 10, 32)
+    assert shapes["dense"] == (1, 7)
+    assert shapes["diverse_branch"] == (1, 8, 7, 7)
+    branches = next(whole(part) for part in mixed.parts if part.block == "diverse_branch")
+    assert branches.cell(0).spec.values["branches"] == "plain+average"
+    assert branches.cell(branches.count - 1).spec.values["branches"] == "plain+pointwise"
 
 
 @given(st.lists(st.floats(0.01, 1e5), min_size=1), st.integers(1, 16))
@@ -119,7 +167,7 @@ CONV = 'block = "conv"\nresolution = 7\nchannels = 3\nout = 4\n'
         (CONV + "kernel = [3, 4]", "cells 1 (conv): field 'kernel' 4 is even"),
         (CONV + "mid = 3", "'mid' is not a known field"),
         (CONV + "stride = 0", "field 'stride' is 0"),
-        (CONV + 'act = ["relu", "tanh"]', "field 'act' is 'tanh'"),
+        (CONV + 'act = ["relu", "tan"]', "field 'act' is 'tan'"),
         (CONV.replace("channels = 3", "channels = { from = 3, until = 9 }"), "'until' is not a known field"),
         (CONV.replace("out = 4", "out = { from = 9, to = 3 }"), "makes 0 cells"),
         (CONV.replace("conv", "inverted_residual"), "'mid' and 'expand' are two ways"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecost.costmodels.grids import pricing
-from edgecost.costmodels.grids.cells import Cells, Grid
+from edgecost.costmodels.grids.cells import Cells, Part
 from edgecost.costmodels.grids.fill import asks
 from edgecost.costmodels.grids.forms import in_order
 from edgecost.costmodels.grids.grid_file import read_grid
@@ -28,7 +28,7 @@ block = "inverted_residual"
 resolution = [1, 7, 14]
 channels = [3, 12, 16, 20, 22, 32]
 out = [8, 16, 20, 21]
-mid = { from = 1, to_expand = 4 }
+mid = { from = 1, to_input = 4 }
 kernel = [1, 3]
 stride = [1, 2]
 squeeze = [0, 0.25]
@@ -36,11 +36,11 @@ act = "hard_swish"
 """
 
 
-def drawn(grid: Grid, count: int, seed: int) -> Cells:
-    return grid.cells(np.unique(np.random.default_rng(seed).integers(grid.size, size=count)))
+def drawn(part: Part, count: int, seed: int) -> Cells:
+    return part.cells(np.unique(np.random.default_rng(seed).integers(part.size, size=count)))
 
 
-def differing(grid: Grid, learnt: Learnt, cells: Cells, ask: Callable[[Cells, int], tuple[Kernel, ...]]) -> list[str]:
+def differing(learnt: Learnt, cells: Cells, ask: Callable[[Cells, int], tuple[Kernel, ...]]) -> list[str]:
     """Keys of the cells of which something else was learnt than the optimiser says."""
     found, families = [], cells.families
     for number in np.unique(families).tolist():
@@ -62,21 +62,21 @@ def share_known(learnt: Learnt, cells: Cells) -> float:
 
 
 @pytest.fixture(scope="module")
-def any_channels() -> Grid:
-    return read_grid(ANY_CHANNELS, "any.toml")
+def any_channels() -> Part:
+    return read_grid(ANY_CHANNELS, "any.toml").parts[0]
 
 
 @pytest.fixture(scope="module")
-def learnt(any_channels: Grid, profile: RuntimeProfile) -> Learnt:
+def learnt(any_channels: Part, profile: RuntimeProfile) -> Learnt:
     return learn(any_channels, asks(profile))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kernels_of_random_cells_are_those_of_the_optimiser(
-    any_channels: Grid, learnt: Learnt, profile: RuntimeProfile, seed: int
+    any_channels: Part, learnt: Learnt, profile: RuntimeProfile, seed: int
 ) -> None:
     cells = drawn(any_channels, 150, seed)
-    assert differing(any_channels, learnt, cells, asks(profile)) == []
+    assert differing(learnt, cells, asks(profile)) == []
     assert share_known(learnt, cells) > 0.97
 
 
@@ -112,14 +112,37 @@ def test_every_table_of_blocks_is_learnt(profile: RuntimeProfile) -> None:
         block = "global_pool"
         resolution = { from = 2, to = 15 }
         channels = { from = 8, to = 64, step = 8 }
+        [[cells]]
+        block = "se_res2"
+        length = [100, 200]
+        channels = { from = 16, to = 128, step = 8 }
+        out = { from = 16, to = 128, step = 8 }
+        mid = { from = 16, to = 128, step = 8 }
+        kernel = [1, 3]
+        squeeze = 32
+        [[cells]]
+        block = "osa"
+        resolution = [7, 14]
+        channels = { from = 16, to = 64, step = 8 }
+        inner = { from = 16, to = 64, step = 8 }
+        out = { from = 16, to = 128, step = 8 }
+        layers = 3
+        [[cells]]
+        block = "self_attention"
+        length = { from = 10, to = 50 }
+        channels = [64, 128]
+        heads = [2, 4]
+        head_size = [16, 32]
         """,
         "others.toml",
     )
     ask = asks(profile)
-    known = learn(grid, ask)
-    cells = drawn(grid, 100, 0)
-    assert differing(grid, known, cells, ask) == []
-    assert share_known(known, cells) == 1.0
+    assert len(grid.parts) == 8
+    for part in grid.parts:
+        known = learn(part, ask)
+        cells = drawn(part, 60, 0)
+        assert differing(known, cells, ask) == []
+        assert share_known(known, cells) == 1.0
 
 
 CONVS = """
@@ -146,10 +169,10 @@ def test_a_law_of_channels_by_eight_and_limits_is_found() -> None:
         before = Kernel("Reorder", kernel.inputs, (), kernel.inputs)
         return (before, kernel) if channels % 8 == 0 and out >= 16 else (kernel,)
 
-    grid = read_grid(CONVS, "convs.toml")
+    grid = read_grid(CONVS, "convs.toml").parts[0]
     known = learn(grid, ask)
     cells = drawn(grid, 2000, 1)
-    assert differing(grid, known, cells, ask) == []
+    assert differing(known, cells, ask) == []
     assert share_known(known, cells) == 1.0
     assert known.unsure == 0
 
@@ -160,10 +183,10 @@ def test_what_follows_no_law_is_asked_cell_by_cell(law: Law, cell_graphs: list[t
         # As good as at random, but the same each time.
         return (kernel,) * (1 + (kernel.weights[0][1] * 7919 + kernel.weights[0][0] * 104729) % 97 % 2)
 
-    grid = read_grid(CONVS.replace("200", "40"), "convs.toml")
+    grid = read_grid(CONVS.replace("200", "40"), "convs.toml").parts[0]
     known = learn(grid, ask)
     cells = drawn(grid, 300, 1)
-    assert differing(grid, known, cells, ask) == []
+    assert differing(known, cells, ask) == []
     assert share_known(known, cells) < 0.5
     graphs = [(kernel,) for kernel in {kernel for graph in cell_graphs[:150] for kernel in graph}]
     # The plain convolution is a kind that has to be known.
@@ -181,17 +204,17 @@ def test_one_odd_cell_among_thousands_is_found_where_a_pair_of_classes_tells_it(
         kernel = convolution(cells, place)
         return (kernel,) * 2 if kernel.weights[0][:2] == (1, 2) else (kernel,)
 
-    grid = read_grid(CONVS, "convs.toml")
+    grid = read_grid(CONVS, "convs.toml").parts[0]
     known = learn(grid, ask)
     # Too few cells to learn from: they are asked, and not guessed.
     cells = drawn(grid, 80_000, 3)
     odd = np.flatnonzero((cells.columns["out"] == 1) & (cells.columns["channels"] == 2))
     assert len(odd)
-    assert differing(grid, known, cells.take(odd), ask) == []
+    assert differing(known, cells.take(odd), ask) == []
 
 
 @pytest.fixture(scope="module")
-def predictor(law: Law, any_channels: Grid, profile: RuntimeProfile) -> LatencyPredictor:
+def predictor(law: Law, any_channels: Part, profile: RuntimeProfile) -> LatencyPredictor:
     cells, ask = drawn(any_channels, 250, 9), asks(profile)
     graphs = [ask(cells, place) for place in range(cells.count)]
     graphs += [(kernel,) for kernel in dict.fromkeys(kernel for graph in graphs[:40] for kernel in graph)]
@@ -200,7 +223,7 @@ def predictor(law: Law, any_channels: Grid, profile: RuntimeProfile) -> LatencyP
 
 @pytest.mark.parametrize("limits", [{}, {"_KNOWN_MAX": 50}, {"_CODE_MAX": 1 << 12}])
 def test_prices_of_random_cells_are_those_of_the_slow_way(
-    any_channels: Grid, learnt: Learnt, predictor: LatencyPredictor, profile: RuntimeProfile, monkeypatch, limits
+    any_channels: Part, learnt: Learnt, predictor: LatencyPredictor, profile: RuntimeProfile, monkeypatch, limits
 ) -> None:
     for name, value in limits.items():
         monkeypatch.setattr(pricing, name, value)
@@ -227,7 +250,7 @@ def test_prices_of_random_cells_are_those_of_the_slow_way(
 
 
 def test_kernels_that_are_known_are_not_priced_again(
-    any_channels: Grid, learnt: Learnt, predictor: LatencyPredictor, profile: RuntimeProfile
+    any_channels: Part, learnt: Learnt, predictor: LatencyPredictor, profile: RuntimeProfile
 ) -> None:
     pricer = GridPricer(predictor, learnt, any_channels.limits, asks(profile))
     cells = drawn(any_channels, 3000, 7)
@@ -240,7 +263,7 @@ def test_kernels_that_are_known_are_not_priced_again(
 
 
 def test_families_that_were_never_met_are_asked(
-    any_channels: Grid, predictor: LatencyPredictor, profile: RuntimeProfile
+    any_channels: Part, predictor: LatencyPredictor, profile: RuntimeProfile
 ) -> None:
     ask = asks(profile)
     pricer = GridPricer(predictor, Learnt(), any_channels.limits, ask)

@@ -33,7 +33,7 @@ block = "inverted_residual"
 resolution = [14, 28]
 channels = [16, 24]
 out = [16, 24, 32]
-mid = { from = 16, to_expand = 6, step = 8 }
+mid = { from = 16, to_input = 6, step = 8 }
 kernel = [3, 5]
 stride = [1, 2]
 act = "relu"
@@ -47,7 +47,7 @@ def grid() -> Grid:
 
 @pytest.fixture(scope="module")
 def predictor(grid: Grid, law: Law, profile: RuntimeProfile, tmp_path_factory) -> Path:
-    cells, ask = grid.cells(np.arange(0, grid.size, 4)), asks(profile)
+    cells, ask = grid.parts[0].cells(np.arange(0, grid.size, 4)), asks(profile)
     graphs = [ask(cells, place) for place in range(cells.count)]
     model = LatencyPredictor(rounds=30).fit(graphs, law.measured_ms(graphs, seed=0))  # type: ignore[attr-defined]
     folder: Path = tmp_path_factory.mktemp("fill") / "predictor"
@@ -93,10 +93,10 @@ def test_the_table_holds_the_predictor_s_prices_for_the_cells_it_names(
     target = tmp_path / "cells.parquet"
     filled = fill_grid(grid, model, profile, target, progress=lambda stage, count: stages.append((stage, count)))
     assert sum(count for _, count in stages) == filled.cells == grid.size
-    assert stages[0][0].startswith("learning the kernels of family 1 of")
+    assert stages[0][0].startswith("learning inverted_residual, 1 of 2")
     rows, ask = pq.read_table(target).to_pylist(), asks(profile)
     places = np.random.default_rng(0).choice(grid.size, 60, replace=False)
-    cells = grid.cells(np.sort(places))
+    cells = grid.parts[0].cells(np.sort(places))
     for place, rank in enumerate(np.sort(places).tolist()):
         price, row, cell = model.price([ask(cells, place)])[0], rows[rank], cells.cell(place)
         assert row["key"] == cell.key

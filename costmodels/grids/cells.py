@@ -1,91 +1,95 @@
-"""The cells of a grid as arrays, some at a time: products of parameters, enumerated in order or drawn at random."""
+"""The cells of a grid as arrays, some at a time: products of parameters, in order or by their numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from ..spaces.block_reader import ACTIVATIONS
+from ..spaces.block_reader import spec_of_kind
 from ..spaces.cell import BlockSpec, Cell, make_cell
+from ..spaces.kinds import KINDS, Value
+from .fields import STRUCTURAL, Fields, fields_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-#: Blocks that a grid may be of; a column ``block`` holds places in it, a column ``act`` places in ``ACTIVATIONS``.
-BLOCKS: tuple[str, ...] = ("conv", "inverted_residual", "global_pool", "linear", "pooled_linear")
-#: The columns that every cell has; what a block does not have is 0, or 1 where it multiplies.
-COLUMNS = "block resolution channels out kernel stride mid groups squeeze act expands shortcut".split()
-_CONV, _RESIDUAL, _POOL, _LINEAR, _POOLED = range(len(BLOCKS))
+#: More than there are texts of one field, and groups.
+_TEXTS_MAX, _GROUPS_MAX = 16, 1 << 12
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Some cells.
+    """Some cells of one kind of block.
 
     Attributes:
-        columns: ``COLUMNS`` by name, each of shape (cells,).
+        columns: its fields and those of its input by name, each of shape (cells,): numbers, flags as 0 and 1, and
+            places in ``texts``.
+        texts: what the fields that are texts may be.
     """
 
-    columns: dict[str, Ints]
+    block: str
+    columns: Mapping[str, Ints]
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        return len(self.columns["block"])
+        return len(next(iter(self.columns.values())))
 
-    def take(self, chosen: Ints | npt.NDArray[np.bool_]) -> Cells:
-        return Cells({name: column[chosen] for name, column in self.columns.items()})
+    @property
+    def fields(self) -> Fields:
+        return fields_of(self.block)
+
+    def take(self, chosen: Ints | Flags) -> Cells:
+        return Cells(self.block, {name: column[chosen] for name, column in self.columns.items()}, self.texts)
 
     @cached_property
     def sizes(self) -> dict[str, Ints]:
-        """The numbers that sizes of kernels may depend on; two of them follow from the others."""
-        one = self.columns
-        return {
-            **{name: one[name] for name in ("channels", "mid", "out", "squeeze", "kernel", "stride", "resolution")},
-            "side": self._side,
-            "padding": one["kernel"] // 2,
-        }
+        """The numbers that sizes of kernels may depend on; two of them follow from others."""
+        found = {name: self.columns[name] for name in (*self.fields.inputs, *self.fields.numbers)}
+        if "stride" in found and "resolution" in found:
+            found["side"] = (found["resolution"] - 1) // found["stride"] + 1
+        if "kernel" in found:
+            found["padding"] = found["kernel"] // 2
+        return found
 
     @cached_property
-    def adds(self) -> npt.NDArray[np.bool_]:
-        """As ``BlockSpec.adds``."""
-        one = self.columns
-        kept = (one["out"] == one["channels"]) & (self._side == one["resolution"])
-        return kept & (one["block"] == _RESIDUAL) & (one["shortcut"] == 1)
+    def adds(self) -> Flags:
+        """As ``BlockSpec.adds``; of kinds that add by rules of their own, whether they might."""
+        found = np.ones(self.count, bool)
+        if "out" in self.columns and "channels" in self.columns:
+            found = found & (self.columns["out"] == self.columns["channels"])
+        if "side" in self.sizes:
+            found = found & (self.sizes["side"] == self.columns["resolution"])
+        return found & (self.columns["shortcut"] == 1) if "shortcut" in self.columns else found
 
     @cached_property
     def families(self) -> Ints:
-        """A number for each cell: cells of one number are built of the same operators."""
-        one = self.columns
-        found: Ints = one["groups"] * len(ACTIVATIONS) + one["act"]
-        for flag in (self.adds, one["squeeze"] > 0, one["expands"]):
-            found = 2 * found + flag
-        return found * len(BLOCKS) + one["block"]
+        """A number for each cell: but for sizes, cells of one number are the same graph."""
+        residual = self.block in KINDS or "shortcut" in self.columns
+        found = self.adds.astype(np.int64) if residual else np.zeros(self.count, np.int64)
+        if "squeeze" in self.columns:
+            found = 2 * found + (self.columns["squeeze"] > 0)
+        for names, limit in ((self.fields.flags, 2), (self.fields.texts, _TEXTS_MAX), (STRUCTURAL, _GROUPS_MAX)):
+            for name in names:
+                if name in self.columns:
+                    found = found * limit + self.columns[name]
+        return found
 
     def cell(self, place: int) -> Cell:
-        """One of them, to be built."""
+        """One of them, to be built; raises UsageError where the block does not fit behind its input."""
         one = {name: int(column[place]) for name, column in self.columns.items()}
-        spec = BlockSpec(
-            block=BLOCKS[one["block"]],
-            out=one["out"],
-            kernel=one["kernel"],
-            stride=one["stride"],
-            act=ACTIVATIONS[one["act"]],
-            expand=one["mid"] / one["channels"],
-            mid=one["mid"],
-            groups=one["groups"],
-            squeeze=one["squeeze"],
-            expands=bool(one["expands"]),
-            shortcut=bool(one["shortcut"]),
-        )
-        return make_cell("grid", "choice", spec, (1, one["channels"], one["resolution"], one["resolution"]))
+        return make_cell("grid", "choice", self._spec(one), self.fields.input_shape(one))
 
     def keys(self) -> list[str]:
-        """``BlockSpec.key`` of each; of cells of one family only the numbers differ."""
+        """``BlockSpec.key`` of each; of plain blocks of one family only the numbers differ."""
+        if self.block in KINDS:
+            return [self.cell(place).key for place in range(self.count)]
         found = np.empty(self.count, object)
         families = self.families
         for family in np.unique(families).tolist():
@@ -94,34 +98,42 @@ class Cells:
         keys: list[str] = found.tolist()
         return keys
 
-    @cached_property
-    def _side(self) -> Ints:
-        """Of the output, before a linear layer."""
-        one = self.columns
-        strided: Ints = (one["resolution"] - 1) // one["stride"] + 1
-        return np.where(np.isin(one["block"], (_POOL, _LINEAR, _POOLED)), 1, strided)
+    def _spec(self, one: Mapping[str, int]) -> BlockSpec:
+        values: dict[str, Value] = {name: one[name] for name in self.fields.numbers}
+        values |= {name: bool(one[name]) for name in self.fields.flags}
+        values |= {name: self.texts[name][one[name]] for name in self.fields.texts}
+        if self.block in KINDS:
+            return spec_of_kind(self.block, {name: values[name] for name in KINDS[self.block].fields})
+        if "mid" in one:
+            values["expand"] = one["mid"] / one["channels"]
+        values.setdefault("out", one["channels"])
+        return BlockSpec(self.block, **values)  # type: ignore[arg-type]  # the fields are those of the class
 
     def _family_keys(self) -> list[str]:
         """All but the numbers is that of the first."""
-        one = self.columns
-        block, groups, act = (int(one[name][0]) for name in ("block", "groups", "act"))
-        parts, numbers = [f"{BLOCKS[block]}-%dx%dx%d"], [one["resolution"], one["resolution"], one["channels"]]
-        if block in (_LINEAR, _POOLED):
-            parts, numbers = [*parts, "%d"], [*numbers, one["out"]]
+        one, first = self.columns, self.cell(0)
+        resolution, channels, side = one["resolution"], one["channels"], self.sizes.get("side")
+        numbers = [resolution, resolution, channels]
+        if len(first.output_shape) == 2:
+            numbers.append(one["out"])
+        elif side is None:
+            numbers += [np.ones_like(channels), np.ones_like(channels), channels]
         else:
-            parts, numbers = [*parts, "%dx%dx%d"], [*numbers, self._side, self._side, one["out"]]
-        if block in (_CONV, _RESIDUAL):
-            parts, numbers = [*parts, "k%d", "s%d"], [*numbers, one["kernel"], one["stride"]]
-        if block == _RESIDUAL:
-            parts, numbers = [*parts, "m%d"], [*numbers, one["mid"]]
-            parts += ["noexpand"] if not one["expands"][0] else []
-            parts += [f"g{groups}"] if groups > 1 else []
-            if one["squeeze"][0]:
-                parts, numbers = [*parts, "se%d"], [*numbers, one["squeeze"]]
-            parts += ["add"] if self.adds[0] else []
-        parts += [ACTIVATIONS[act]] if act else []
+            numbers += [side, side, one["out"]]
+        # The key of the first with gaps where its numbers stand: they begin each part, behind a letter or none.
+        parts = [self.block, "x".join(["%d"] * 3), "x".join(["%d"] * (len(numbers) - 3))]
+        for part in first.key.split("-")[3:]:
+            told = [name for letter, name in _LETTERS.items() if name in one and part == f"{letter}{one[name][0]}"]
+            if told:
+                numbers.append(one[told[0]])
+                part = f"{part.rstrip('0123456789')}%d"
+            parts.append(part)
         text = "-".join(parts)
         return [text % row for row in zip(*(number.tolist() for number in numbers), strict=True)]
+
+
+#: How the keys of plain blocks name numbers.
+_LETTERS = {"k": "kernel", "s": "stride", "m": "mid", "se": "squeeze"}
 
 
 @dataclass(frozen=True)
@@ -129,41 +141,51 @@ class Box:
     """A product of parameters.
 
     Attributes:
-        axes: names of columns with their values, the slowest first. ``squeeze`` holds places in ``squeezes``.
+        axes: names of columns with their values, the slowest first.
         fixed: the columns that have one value.
-        squeezes: channels inside squeeze-and-excitation as shares of the middle ones; 0 for none.
-        squeeze_divisor: what those channels are rounded to.
+        squeezes: of an inverted residual, whose column ``squeeze`` holds places in it: channels inside
+            squeeze-and-excitation as shares of others; 0 for none. Elsewhere empty.
+        squeeze_of, squeeze_divisor: of which column they are shares, and what they are rounded to.
     """
 
     axes: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[tuple[str, int], ...]
-    squeezes: tuple[float, ...] = (0.0,)
+    squeezes: tuple[float, ...] = ()
+    squeeze_of: str = "mid"
     squeeze_divisor: int = 8
 
     @property
     def size(self) -> int:
         return math.prod(len(values) for _, values in self.axes)
 
-    def cells(self, ranks: Ints) -> Cells:
-        """Those with these numbers in 0 … size - 1."""
+    def columns(self, ranks: Ints) -> dict[str, Ints]:
+        """Of the cells with these numbers in 0 … size - 1."""
         columns = {name: np.full(len(ranks), value, np.int64) for name, value in self.fixed}
         left = ranks
         for name, values in reversed(self.axes):
             left, place = np.divmod(left, len(values))
             columns[name] = np.array(values, np.int64)[place]
-        ratios = np.array(self.squeezes)[columns["squeeze"]]
-        columns["squeeze"] = round_channels_of(columns["mid"] * ratios, self.squeeze_divisor)
-        if not columns["expands"].all():
-            columns["mid"] = np.where(columns["expands"] == 1, columns["mid"], columns["channels"])
-        return Cells({name: columns[name] for name in COLUMNS})
+        if self.squeezes:
+            shares = columns[self.squeeze_of] * np.array(self.squeezes)[columns["squeeze"]]
+            columns["squeeze"] = round_channels_of(shares, self.squeeze_divisor)
+        return columns
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The largest value of each column; where it is rounded, something that it does not exceed."""
+        found = {name: max(values) for name, values in (*self.axes, *((name, (one,)) for name, one in self.fixed))}
+        if self.squeezes:
+            found["squeeze"] = int(found[self.squeeze_of] * max(self.squeezes)) + 2 * self.squeeze_divisor
+        return found
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Boxes of cells, one behind the other."""
+class Part:
+    """Boxes of one kind of block, one behind the other."""
 
-    name: str
+    block: str
     boxes: tuple[Box, ...]
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def starts(self) -> Ints:
@@ -176,21 +198,17 @@ class Grid:
 
     @cached_property
     def limits(self) -> dict[str, int]:
-        """The largest value of each of ``Cells.sizes``; where it is rounded, something that it does not exceed."""
-        found = dict.fromkeys(COLUMNS, 0)
-        for box in self.boxes:
-            for name, values in (*box.axes, *((name, (value,)) for name, value in box.fixed)):
-                found[name] = max(found[name], *values)
-        found["mid"] = max(found["mid"], found["channels"])
-        ratio = max(max(box.squeezes) for box in self.boxes)
-        found["squeeze"] = int(found["mid"] * ratio) + 2 * max(box.squeeze_divisor for box in self.boxes)
-        return {**found, "side": found["resolution"], "padding": found["kernel"]}
+        """The largest value of each of ``Cells.sizes``, or more."""
+        boxes = [box.limits for box in self.boxes]
+        found = {name: max(box[name] for box in boxes) for name in boxes[0]}
+        return {**found, "side": found.get("resolution", 0), "padding": found.get("kernel", 0)}
 
     def cells(self, ranks: Ints) -> Cells:
         """Those with these numbers in 0 … size - 1, which ascend."""
         box = np.searchsorted(self.starts, ranks, side="right") - 1
-        parts = [self.boxes[one].cells(ranks[box == one] - self.starts[one]) for one in np.unique(box).tolist()]
-        return joined(parts)
+        parts = [self.boxes[one].columns(ranks[box == one] - self.starts[one]) for one in np.unique(box).tolist()]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Cells(self.block, columns, self.texts)
 
     def batches(self, count: int) -> Iterator[Cells]:
         """All of them in order, so many at a time."""
@@ -198,9 +216,16 @@ class Grid:
             yield self.cells(np.arange(first, min(first + count, self.size)))
 
 
-def joined(parts: Sequence[Cells]) -> Cells:
-    """One behind the other; there is at least one."""
-    return Cells({name: np.concatenate([part.columns[name] for part in parts]) for name in COLUMNS})
+@dataclass(frozen=True)
+class Grid:
+    """Cells of one or several kinds of block."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
 
 
 def round_channels_of(values: Floats, divisor: int) -> Ints:

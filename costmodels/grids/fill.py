@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +18,16 @@ from ..conformal import conformal_radius
 from ..files import drafted
 from ..predictor import LatencyPredictor
 from ..space import cell_workload
-from ..spaces.block_reader import ACTIVATIONS
-from .cells import BLOCKS, Cells, Grid
+from .cells import Cells, Grid
+from .fields import fields_of
 from .learning import Ask, Learnt, learn
 from .pricing import SOURCES, CellPrices, GridPricer
-from .table_file import Column, Names, require_writable, table_writer
+from .table_file import Column, Names, Nothing, Sort, require_writable, table_writer
 
 #: Cells at a time: their keys, parameters and prices take some twenty megabytes.
 BATCH = 65_536
 #: Share of cells outside the intervals.
 ALPHA = 0.1
-#: Parameters as columns of the table, with 0 where a block has none.
-_NUMBERS = "resolution channels out kernel stride mid groups squeeze".split()
 #: Called with what is being done, and how many more cells are done.
 Progress = Callable[[str, int], None]
 
@@ -90,14 +88,19 @@ def fill_grid(
     require_writable(target)
     ask, begin = asks(profile), time.perf_counter()
     counts, least, most = np.zeros(len(SOURCES), np.int64), math.inf, -math.inf
+    sorts = parameters(grid)
     about = {"edgecost.grid": grid.name, "edgecost.runtime": profile.label}
     # Learning takes a while: a target that cannot be written is found before.
     with drafted(target) as draft, table_writer(target.suffix, draft, about) as write:
-        learnt = learn(grid, ask, seed, lambda note: progress(f"learning the kernels of {note}", 0))
-        pricer, learnt_by = GridPricer(predictor, learnt, grid.limits, ask, ALPHA), time.perf_counter()
-        for cells in grid.batches(BATCH):
+        known = [learn(part, ask, seed, lambda note: progress(f"learning {note}", 0)) for part in grid.parts]
+        pricers = [
+            GridPricer(predictor, learnt, part.limits, ask, ALPHA)
+            for learnt, part in zip(known, grid.parts, strict=True)
+        ]
+        learnt_by = time.perf_counter()
+        for cells, pricer in _batches(grid, pricers):
             prices = pricer.price(cells)
-            write(columns(cells, prices))
+            write(columns(sorts, cells, prices))
             counts += np.bincount(prices.source, minlength=len(SOURCES))
             least = min(least, float(np.min(prices.latency_ms, initial=math.inf, where=prices.source < 2)))
             most = max(most, float(np.max(prices.latency_ms, initial=-math.inf, where=prices.source < 2)))
@@ -109,7 +112,7 @@ def fill_grid(
             )
     sources = dict(zip(SOURCES, counts.tolist(), strict=True))
     taken_s = (learnt_by - begin, time.perf_counter() - learnt_by)
-    return _filled(target, sources, (least, most), predictor, learnt, pricer, taken_s)
+    return _filled(target, sources, (least, most), predictor, known, pricers, taken_s)
 
 
 def _filled(
@@ -117,8 +120,8 @@ def _filled(
     sources: dict[str, int],
     bounds_ms: tuple[float, float],
     predictor: LatencyPredictor,
-    learnt: Learnt,
-    pricer: GridPricer,
+    known: Sequence[Learnt],
+    pricers: Sequence[GridPricer],
     taken_s: tuple[float, float],
 ) -> Filled:
     is_bounded = math.isfinite(conformal_radius(predictor.scores_, ALPHA))
@@ -129,12 +132,12 @@ def _filled(
         least_ms=bounds_ms[0],
         most_ms=bounds_ms[1],
         no_interval=None if is_bounded else "the predictor held out too few graphs for an interval",
-        families=len(learnt.families),
-        learnt_from=learnt.learnt_from,
-        checked=learnt.checked,
-        unsure=learnt.unsure,
-        one_by_one=pricer.asked,
-        kernels=pricer.kernels,
+        families=sum(len(learnt.families) for learnt in known),
+        learnt_from=sum(learnt.learnt_from for learnt in known),
+        checked=sum(learnt.checked for learnt in known),
+        unsure=sum(learnt.unsure for learnt in known),
+        one_by_one=sum(pricer.asked for pricer in pricers),
+        kernels=sum(pricer.kernels for pricer in pricers),
         learning_s=taken_s[0],
         filling_s=taken_s[1],
     )
@@ -150,17 +153,43 @@ def asks(profile: RuntimeProfile) -> Ask:
     return ask
 
 
-def columns(cells: Cells, prices: CellPrices) -> dict[str, Column]:
-    """The table of some cells."""
-    one = cells.columns
+def parameters(grid: Grid) -> dict[str, Sort]:
+    """The columns of a table that are fields of blocks, and what they hold: all that a part of the grid has."""
+    found: dict[str, Sort] = {}
+    for part in grid.parts:
+        fields = fields_of(part.block)
+        found |= dict.fromkeys((*fields.inputs, *fields.numbers), "number")
+        found |= dict.fromkeys(fields.texts, "text")
+        # Whether the input is added follows from the other fields, but is what a reader wants to know.
+        found |= dict.fromkeys((*fields.flags, *(["adds"] if "shortcut" in fields.flags else [])), "flag")
+    return found
+
+
+def columns(sorts: Mapping[str, Sort], cells: Cells, prices: CellPrices) -> dict[str, Column]:
+    """The table of some cells; of fields that their block does not have there is nothing."""
     return {
         "key": cells.keys(),
-        "block": Names(one["block"], BLOCKS),
-        **{name: one[name] for name in _NUMBERS},
-        "act": Names(one["act"], ACTIVATIONS),
-        "adds": cells.adds,
+        "block": Names(np.zeros(cells.count, np.int64), (cells.block,)),
+        **{name: _column(name, sort, cells) for name, sort in sorts.items()},
         "latency_ms": prices.latency_ms,
         "lo_ms": prices.lo_ms,
         "hi_ms": prices.hi_ms,
         "source": Names(prices.source, SOURCES),
     }
+
+
+def _column(name: str, sort: Sort, cells: Cells) -> Column:
+    if name == "adds" and "shortcut" in cells.columns:
+        return cells.adds
+    if name not in cells.columns:
+        return Nothing(sort, cells.count)
+    values = cells.columns[name]
+    if sort == "text":
+        return Names(values, cells.texts[name])
+    return values == 1 if sort == "flag" else values
+
+
+def _batches(grid: Grid, pricers: Sequence[GridPricer]) -> Iterator[tuple[Cells, GridPricer]]:
+    for part, pricer in zip(grid.parts, pricers, strict=True):
+        for cells in part.batches(BATCH):
+            yield cells, pricer

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ...profiler.kernels.graph import Kernel
 from .branching import Branch, Leaf, Tree, grow
-from .cells import Box, Cells, Grid, Ints
+from .cells import Box, Cells, Ints, Part
 from .forms import Sizes, in_order
 
 #: Asks the runtime for the kernels of one of some cells, in whatever order.
@@ -59,7 +59,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What is known of a grid: a family for each number of ``Cells.families`` that was met."""
+    """What is known of one kind of block: a family for each number of ``Cells.families`` that was met."""
 
     families: dict[int, Family] = field(default_factory=dict)
 
@@ -77,23 +77,23 @@ class Learnt:
         return sum(family.unsure for family in self.families.values())
 
 
-def learn(grid: Grid, ask: Ask, seed: int = 0, progress: Callable[[str], None] = lambda note: None) -> Learnt:
-    """Learn every family of a grid; raises what the runtime raises for a cell that it cannot take.
+def learn(part: Part, ask: Ask, seed: int = 0, progress: Callable[[str], None] = lambda note: None) -> Learnt:
+    """Learn every family of one kind of block; raises what the runtime raises for a cell that it cannot take.
 
     Args:
         progress: is told which family comes next.
     """
     rng = np.random.default_rng(seed)
-    is_whole = grid.size <= _EVEN_POOL
+    is_whole = part.size <= _EVEN_POOL
     if is_whole:
-        pool = grid.cells(np.arange(grid.size))
+        pool = part.cells(np.arange(part.size))
     else:
-        drawn = [rng.integers(grid.size, size=_EVEN_POOL), _draw_by_class(grid, _CLASS_POOL, rng)]
-        pool = grid.cells(np.unique(np.concatenate(drawn)))
+        drawn = [rng.integers(part.size, size=_EVEN_POOL), _draw_by_class(part, _CLASS_POOL, rng)]
+        pool = part.cells(np.unique(np.concatenate(drawn)))
     learnt, families = Learnt(), pool.families
     numbers = np.unique(families).tolist()
     for place, number in enumerate(numbers, 1):
-        progress(f"family {place} of {len(numbers)}")
+        progress(f"{part.block}, {place} of {len(numbers)}")
         learnt.families[number] = _Lesson(pool.take(families == number), is_whole, ask, rng).learn()
     return learnt
 
@@ -205,14 +205,14 @@ def _dense(classes: Ints) -> npt.NDArray[np.int16]:
     return np.unique(classes, return_inverse=True)[1].astype(np.int16)
 
 
-def _draw_by_class(grid: Grid, count: int, rng: np.random.Generator) -> Ints:
+def _draw_by_class(part: Part, count: int, rng: np.random.Generator) -> Ints:
     """Numbers of cells at random: a box, then for each of its axes a class, then a value of it."""
-    box = np.sort(rng.integers(len(grid.boxes), size=count))
-    parts = [
-        grid.starts[number] + _ranks_by_class(grid.boxes[number], int(np.count_nonzero(box == number)), rng)
+    box = np.sort(rng.integers(len(part.boxes), size=count))
+    ranks = [
+        part.starts[number] + _ranks_by_class(part.boxes[number], int(np.count_nonzero(box == number)), rng)
         for number in np.unique(box).tolist()
     ]
-    return np.concatenate(parts)
+    return np.concatenate(ranks)
 
 
 def _ranks_by_class(box: Box, count: int, rng: np.random.Generator) -> Ints:

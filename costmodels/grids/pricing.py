@@ -56,8 +56,8 @@ class GridPricer:
     """Prices cells by one predictor.
 
     Args:
-        learnt: of the grid whose cells are priced.
-        limits: the largest value of each size in the grid.
+        learnt: of the part of a grid whose cells are priced.
+        limits: the largest value of each size in it.
         ask: the optimiser, for cells that the fast way does not know.
 
     Attributes:

@@ -9,13 +9,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ...profiler.errors import MissingPackage, UsageError
 
+#: What a column holds.
+Sort = Literal["number", "flag", "text"]
 #: Endings of the files that can be written.
 WRITABLE = (".parquet", ".csv")
 
@@ -31,8 +33,18 @@ class Names:
         return [self.distinct[place] for place in self.places.tolist()]
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """A column that some batches have, in one that has not: so many rows without a value."""
+
+    sort: Sort
+    count: int
+
+
 #: Texts, numbers (NaN for none), flags.
-Column: TypeAlias = "list[str] | Names | npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]"
+Column: TypeAlias = (
+    "list[str] | Names | Nothing | npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]"
+)
 Write: TypeAlias = "Callable[[Mapping[str, Column]], None]"
 
 
@@ -79,6 +91,9 @@ def _parquet(draft: Path, about: Mapping[str, str]) -> Iterator[Write]:
 def _array(arrow: ModuleType, column: Column) -> object:
     if isinstance(column, Names):
         return arrow.DictionaryArray.from_arrays(arrow.array(column.places, arrow.int32()), list(column.distinct))
+    if isinstance(column, Nothing):
+        text = arrow.dictionary(arrow.int32(), arrow.string())
+        return arrow.nulls(column.count, {"number": arrow.int64(), "flag": arrow.bool_(), "text": text}[column.sort])
     # NaN becomes null: there is no number.
     return arrow.array(column, from_pandas=True)
 
@@ -101,6 +116,8 @@ def _fields(column: Column) -> list[object]:
         return [*column.texts()]
     if isinstance(column, list):
         return [*column]
+    if isinstance(column, Nothing):
+        return [None] * column.count
     return [None if value != value else value for value in column.tolist()]
 
 
