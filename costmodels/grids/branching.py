@@ -36,9 +36,12 @@ class Question:
     def of(self, sizes: Sizes) -> Flags:
         """Shape (cells,)."""
         one = sizes[self.name]
+        found: Flags
         if self.kind == "multiple":
-            return one % self.value == 0
-        return one < self.value if self.kind == "below" else one == sizes[self.other]
+            found = one % self.value == 0
+        else:
+            found = one < self.value if self.kind == "below" else one == sizes[self.other]
+        return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..conformal import conformal_radius
 from ..files import drafted
 from ..predictor import LatencyPredictor
 from ..space import cell_workload
-from .cells import Cells, Grid
+from .cells import Cells, Grid, Ints
 from .fields import fields_of
 from .learning import Ask, Learnt, learn
 from .pricing import SOURCES, CellPrices, GridPricer
@@ -87,38 +87,50 @@ def fill_grid(
     """
     require_writable(target)
     ask, begin = asks(profile), time.perf_counter()
-    counts, least, most = np.zeros(len(SOURCES), np.int64), math.inf, -math.inf
-    sorts = parameters(grid)
+    sorts, tally = parameters(grid), _Tally()
     about = {"edgecost.grid": grid.name, "edgecost.runtime": profile.label}
     # Learning takes a while: a target that cannot be written is found before.
     with drafted(target) as draft, table_writer(target.suffix, draft, about) as write:
         known = [learn(part, ask, seed, lambda note: progress(f"learning {note}", 0)) for part in grid.parts]
-        pricers = [
-            GridPricer(predictor, learnt, part.limits, ask, ALPHA)
-            for learnt, part in zip(known, grid.parts, strict=True)
-        ]
+        pairs = list(zip(known, grid.parts, strict=True))
+        pricers = [GridPricer(predictor, learnt, part.limits, ask, ALPHA) for learnt, part in pairs]
         learnt_by = time.perf_counter()
         for cells, pricer in _batches(grid, pricers):
             prices = pricer.price(cells)
             write(columns(sorts, cells, prices))
-            counts += np.bincount(prices.source, minlength=len(SOURCES))
-            least = min(least, float(np.min(prices.latency_ms, initial=math.inf, where=prices.source < 2)))
-            most = max(most, float(np.max(prices.latency_ms, initial=-math.inf, where=prices.source < 2)))
+            tally.add(prices)
             progress("pricing", cells.count)
-        if not math.isfinite(least):
+        tally.check()
+    taken_s = (learnt_by - begin, time.perf_counter() - learnt_by)
+    return _filled(target, tally, predictor, known, pricers, taken_s)
+
+
+class _Tally:
+    """Cells by source, and the least and largest price."""
+
+    def __init__(self) -> None:
+        self.counts: Ints = np.zeros(len(SOURCES), np.int64)
+        self.least_ms, self.most_ms = math.inf, -math.inf
+
+    def add(self, prices: CellPrices) -> None:
+        self.counts += np.bincount(prices.source, minlength=len(SOURCES))
+        has_price = prices.source != SOURCES.index("unsupported")
+        self.least_ms = float(np.min(prices.latency_ms, initial=self.least_ms, where=has_price))
+        self.most_ms = float(np.max(prices.latency_ms, initial=self.most_ms, where=has_price))
+
+    def check(self) -> None:
+        """Raises GateError where no cell has a price."""
+        if not math.isfinite(self.least_ms):
             raise GateError(
-                f"none of the {grid.size:,} cells has a price: each has a kernel of a kind that was never measured",
+                f"none of the {self.counts.sum():,} cells has a price: each has a kernel of a kind that was never"
+                " measured",
                 remedy="measure more, and train again: edgecost campaign kernels, edgecost train",
             )
-    sources = dict(zip(SOURCES, counts.tolist(), strict=True))
-    taken_s = (learnt_by - begin, time.perf_counter() - learnt_by)
-    return _filled(target, sources, (least, most), predictor, known, pricers, taken_s)
 
 
 def _filled(
     target: Path,
-    sources: dict[str, int],
-    bounds_ms: tuple[float, float],
+    tally: _Tally,
     predictor: LatencyPredictor,
     known: Sequence[Learnt],
     pricers: Sequence[GridPricer],
@@ -127,10 +139,10 @@ def _filled(
     is_bounded = math.isfinite(conformal_radius(predictor.scores_, ALPHA))
     return Filled(
         file=target,
-        cells=sum(sources.values()),
-        sources=sources,
-        least_ms=bounds_ms[0],
-        most_ms=bounds_ms[1],
+        cells=int(tally.counts.sum()),
+        sources=dict(zip(SOURCES, tally.counts.tolist(), strict=True)),
+        least_ms=tally.least_ms,
+        most_ms=tally.most_ms,
         no_interval=None if is_bounded else "the predictor held out too few graphs for an interval",
         families=sum(len(learnt.families) for learnt in known),
         learnt_from=sum(learnt.learnt_from for learnt in known),

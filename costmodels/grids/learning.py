@@ -158,11 +158,12 @@ class _Lesson:
         found = [np.array(self._pairs(), np.int64), self._some(np.arange(self.pool.count), _EVEN_CHECKS)]
         found += [self._some(of_leaf, _LEAF_CELLS) for _, of_leaf in self._leaves(tree)]
         every = np.unique(np.concatenate(found))
-        return every[~self.is_known[every]]
+        unknown: Ints = every[~self.is_known[every]]
+        return unknown
 
     def _is_thin(self, of_leaf: Ints, fresh: Ints) -> bool:
         """Whether a leaf has too few cells to learn from or to check with, and not all of them are learnt from."""
-        learnt_from, checks = np.count_nonzero(self.is_known[of_leaf]), np.count_nonzero(np.isin(of_leaf, fresh))
+        learnt_from, checks = int(self.is_known[of_leaf].sum()), int(np.isin(of_leaf, fresh).sum())
         is_all = self.is_whole and learnt_from == len(of_leaf)
         return not is_all and min(learnt_from, checks) < _LEAF_CELLS
 
@@ -185,7 +186,8 @@ class _Lesson:
     def _some(self, places: Ints, count: int) -> Ints:
         """So many at random of those that are not known, or all."""
         unknown = places[~self.is_known[places]]
-        return self.rng.choice(unknown, min(max(count, 0), len(unknown)), replace=False)
+        chosen: Ints = self.rng.choice(unknown, min(max(count, 0), len(unknown)), replace=False)
+        return chosen
 
 
 def _without(tree: Tree, wrong: Sequence[Leaf]) -> Tree:

@@ -76,7 +76,8 @@ class GridPricer:
 
     def price(self, cells: Cells) -> CellPrices:
         """Raises what the optimiser raises for cells that it is asked for."""
-        found = CellPrices(*(np.full(cells.count, math.nan) for _ in range(3)), np.zeros(cells.count, np.int64))
+        latency, low, high = (np.full(cells.count, math.nan) for _ in range(3))
+        found = CellPrices(latency, low, high, np.zeros(cells.count, np.int64))
         families, sizes = cells.families, cells.sizes
         for number in np.unique(families).tolist():
             own = np.flatnonzero(families == number)

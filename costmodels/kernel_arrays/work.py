@@ -73,7 +73,8 @@ def shallow(rows: KernelRows, window: Extents) -> Flags:
     if not rows.op.startswith("nchwc."):
         return np.zeros(rows.count, bool)
     narrow = (window[1] % BLOCK > 0) | ((window[1] == BLOCK) & (window[0] % WIDE_BLOCK == 0))
-    return (window[1] < WIDE_BLOCK) & narrow
+    found: Flags = (window[1] < WIDE_BLOCK) & narrow
+    return found
 
 
 def work_of_rows(rows: KernelRows) -> WorkRows:
@@ -81,11 +82,11 @@ def work_of_rows(rows: KernelRows) -> WorkRows:
     made = known_shapes(rows.outputs)
     window = filter_of_rows(rows)
     if window is not None:
-        operations = 2.0 * extent(made[0], rows.count) * extent(window[1:], rows.count)
+        operations = 2.0 * _elements(made[0], rows) * _elements(window[1:], rows)
     else:
         first = (*known_shapes(rows.inputs), *rows.weights)[0]
         looked_at = first if plain_name(rows.op) in _PER_INPUT else made[0]
-        operations = _for_each(rows) * extent(looked_at, rows.count)
+        operations = _for_each(rows) * _elements(looked_at, rows)
     into, out, held = _moved_bytes(rows)
     return WorkRows(operations / 1e6, into / 1e6, out / 1e6, held / 1e6)
 
@@ -93,6 +94,11 @@ def work_of_rows(rows: KernelRows) -> WorkRows:
 def extent(shape: Extents, count: int) -> Ints:
     """Elements of a shape, shape (rows,)."""
     return math.prod(shape, start=np.ones(count, np.int64))
+
+
+def _elements(shape: Extents, rows: KernelRows) -> Floats:
+    """As numbers that operations are counted in."""
+    return extent(shape, rows.count).astype(np.float64)
 
 
 def _for_each(rows: KernelRows) -> float:
