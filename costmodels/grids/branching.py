@@ -58,17 +58,33 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Branch:
-    """A question, and where its answers lead."""
+    """A question, and where its answers lead.
+
+    Attributes:
+        rivals: other questions that part all cells from which the tree was grown in the same way, and whether yes and
+            no change places. Which one the runtime asks, other cells have to tell.
+    """
 
     question: Question
     yes: Tree
     no: Tree
+    rivals: tuple[tuple[Question, bool], ...] = ()
 
     def leaves(self, sizes: Sizes, chosen: Ints) -> Iterator[tuple[Leaf, Ints]]:
         """The leaves below with the cells that fall into each; ``chosen`` are places in ``sizes``."""
         answer = self.question.of({name: column[chosen] for name, column in sizes.items()})
         yield from self.yes.leaves(sizes, chosen[answer])
         yield from self.no.leaves(sizes, chosen[~answer])
+
+    def contested(self, sizes: Sizes, chosen: Ints) -> Iterator[Ints]:
+        """For each rival here and below, the cells that it would send the other way."""
+        own = {name: column[chosen] for name, column in sizes.items()}
+        answer = self.question.of(own)
+        for rival, is_turned in self.rivals:
+            yield chosen[answer != (rival.of(own) ^ is_turned)]
+        for side, below in ((self.yes, chosen[answer]), (self.no, chosen[~answer])):
+            if isinstance(side, Branch):
+                yield from side.contested(sizes, below)
 
 
 Tree = Leaf | Branch
@@ -123,7 +139,7 @@ def _grow_by_law(
         sides = [_part(graphs, sizes, one) for one in (answer, ~answer)]
         found = [fit_forms(*side) for side in sides]
         if None not in found:
-            return Branch(question, Leaf(found[0]), Leaf(found[1]))
+            return Branch(question, Leaf(found[0]), Leaf(found[1]), _rivals(question, sizes, asked))
     return Leaf(None)
 
 
@@ -132,7 +148,16 @@ def _branch(
 ) -> Branch:
     answer = question.of(sizes)
     yes, no = (_grow(*_part(graphs, sizes, one), labels[one], asked) for one in (answer, ~answer))
-    return Branch(question, yes, no)
+    return Branch(question, yes, no, _rivals(question, sizes, asked))
+
+
+def _rivals(question: Question, sizes: Sizes, asked: Sequence[Question]) -> tuple[tuple[Question, bool], ...]:
+    answer, found = question.of(sizes), []
+    for other in asked:
+        its = other.of(sizes)
+        if other != question and (np.array_equal(its, answer) or np.array_equal(its, ~answer)):
+            found.append((other, not np.array_equal(its, answer)))
+    return tuple(found)
 
 
 def _part(graphs: Sequence[Sequence[Kernel]], sizes: Sizes, chosen: Flags) -> tuple[list[Sequence[Kernel]], Sizes]:

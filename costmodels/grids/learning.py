@@ -9,7 +9,7 @@ Leaves where none does are not guessed: the optimiser is asked for each of their
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -30,6 +30,8 @@ _ROUNDS = 6
 #: Cells that each leaf is learnt from and checked on at least. From one cell any number looks like a constant: leaves
 #: that the pool has fewer cells of are not trusted.
 _LEAF_CELLS = 8
+#: Cells that are asked about two questions between which the known cells do not decide.
+_CONTESTED = 2
 #: Further cells that a family is checked on, drawn with equal chance.
 _EVEN_CHECKS = 100
 #: Families of so few cells in the pool are asked cell by cell.
@@ -143,15 +145,30 @@ class _Lesson:
         return chosen
 
     def _grown(self) -> Tree:
-        """The tree of what is known, each leaf of which knows enough cells if there are so many."""
+        """The tree of what is known, when no cell is left that would tell more: each leaf knows enough cells, and some
+        of each class of each size that it has; and no question has a rival that a cell would tell from it."""
         while True:
             places = list(self.known)
             tree = grow([self.known[place] for place in places], self._sizes(places))
             for _, of_leaf in self._leaves(tree):
                 known = int(np.count_nonzero(self.is_known[of_leaf]))
                 self._add(self._some(of_leaf, _LEAF_CELLS - known).tolist())
+                self._add(self._unseen(of_leaf))
+            if isinstance(tree, Branch):
+                for cells in tree.contested(self.pool.sizes, np.arange(self.pool.count)):
+                    self._add(self._some(cells, _CONTESTED).tolist())
             if len(self.known) == len(places):
                 return tree
+
+    def _unseen(self, of_leaf: Ints) -> list[int]:
+        """A cell of each class of each size of which none of these cells is known."""
+        found = []
+        for classes in self.classes:
+            shuffled = self.rng.permutation(of_leaf)
+            present, first = np.unique(classes[shuffled], return_index=True)
+            seen = np.unique(classes[of_leaf[self.is_known[of_leaf]]])
+            found += shuffled[first[~np.isin(present, seen)]].tolist()
+        return found
 
     def _fresh(self, tree: Tree) -> Ints:
         """Cells that are not known yet, to check with."""
@@ -194,7 +211,7 @@ def _without(tree: Tree, wrong: Sequence[Leaf]) -> Tree:
     """The tree whose wrong leaves have no forms."""
     if isinstance(tree, Leaf):
         return Leaf(None) if any(tree is one for one in wrong) else tree
-    return Branch(tree.question, _without(tree.yes, wrong), _without(tree.no, wrong))
+    return replace(tree, yes=_without(tree.yes, wrong), no=_without(tree.no, wrong))
 
 
 def classes_of(sizes: Ints) -> Ints:
