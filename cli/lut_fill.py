@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from ..costmodels.grids.fill import Filled
 
 
-@click.command(
-    epilog="Example:  edgecost lut fill grid.toml --predictor edgecost-quickstart/predictor --out cells.parquet"
-)
+@click.command(epilog="Example:  edgecost lut fill grid.toml --out cells.parquet")
 @click.argument("grid", type=INPUT_FILE)
 @click.option(
     "--out", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Table: .parquet or .csv."

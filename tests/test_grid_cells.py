@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -180,6 +183,12 @@ def test_a_fault_is_named_with_its_table_and_field(table: str, message: str) -> 
         read_grid(f'name = "g"\n[[cells]]\n{table}', "g.toml")
     assert message in caught.value.message
     assert caught.value.remedy
+
+
+def test_the_grid_of_the_how_to_has_the_cells_that_it_claims() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "fill-a-table-of-millions.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert f"This one makes {read_grid(text, 'grid.toml').size:,} cells" in page
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path) -> None:
