@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from ..profiler.errors import UsageError
-from .format_cards import show_cards
+from .format_cards import of_networks, show_cards
 from .luts import space_of
 from .options import INPUT_FILE, OUTPUT_FOLDER, json_option
 from .output import print_json
@@ -71,7 +71,7 @@ def export_archs(
     from ..costmodels.files import make_folder
 
     if wants_list:
-        _list_formats(as_json)
+        show_cards([of_networks()], as_json)
         return
     if not formats:
         raise UsageError("which format?", remedy="--format NAME; edgecost lut export-archs --list names them")
@@ -217,9 +217,3 @@ def _cell_networks(order: Path | None, samples: int | None, seed: int) -> Networ
     chosen = np.random.default_rng(seed).choice(len(every), min(samples, len(every)), replace=False)
     drawn = cell_networks(every.choices[np.sort(chosen)], "")
     return replace(drawn, origin=f"{len(drawn)} at random, seed {seed}")
-
-
-def _list_formats(as_json: bool) -> None:
-    from ..costmodels.arch_formats import arch_format, arch_format_names
-
-    show_cards("Formats of whole networks", {name: arch_format(name).card for name in arch_format_names()}, as_json)

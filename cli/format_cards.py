@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +14,55 @@ if TYPE_CHECKING:
     from ..costmodels.lut_formats.card import FormatCard
 
 
-def show_cards(title: str, cards: Mapping[str, FormatCard], as_json: bool) -> None:
+@dataclass(frozen=True)
+class Family:
+    """Formats that one command writes."""
+
+    title: str
+    command: str
+    cards: Mapping[str, FormatCard]
+
+
+def of_tables() -> Family:
+    """A row is a cell of a space."""
+    from ..costmodels.lut_formats import format_names, lut_format
+
+    cards = {name: lut_format(name).card for name in format_names()}
+    return Family("Formats of lookup tables", "lut export", cards)
+
+
+def of_networks() -> Family:
+    """A row is a whole network."""
+    from ..costmodels.arch_formats import arch_format, arch_format_names
+
+    cards = {name: arch_format(name).card for name in arch_format_names()}
+    return Family("Formats of whole networks", "lut export-archs", cards)
+
+
+def of_operators() -> Family:
+    """A row is an operator at one shape."""
+    from ..costmodels.op_formats import op_format, op_format_names
+
+    return Family("Formats of operators", "lut export-ops", {name: op_format(name).card for name in op_format_names()})
+
+
+def show_cards(families: Sequence[Family], as_json: bool) -> None:
     """Print the cards by the formats' names."""
     if as_json:
-        print_json({"formats": [{"name": name, **_document(card)} for name, card in cards.items()]})
+        rows = [
+            {"name": name, "written_by": family.command, **_document(card)}
+            for family in families
+            for name, card in family.cards.items()
+        ]
+        print_json({"formats": rows})
         return
+    for family in families:
+        _print(family)
+
+
+def _print(family: Family) -> None:
     print_table(
-        title,
+        f"{family.title}: edgecost {family.command}",
         ["format", "for", "spaces", "holds", "needs"],
         [
             [
@@ -29,11 +72,11 @@ def show_cards(title: str, cards: Mapping[str, FormatCard], as_json: bool) -> No
                 ", ".join(f"{metric} ({unit})" for metric, unit in card.units),
                 ", ".join(card.needs) or "–",
             ]
-            for name, card in cards.items()
+            for name, card in family.cards.items()
         ],
         left=5,
     )
-    for name, card in cards.items():
+    for name, card in family.cards.items():
         if card.note:
             click.echo(f"{name}: {card.note}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from .format_cards import show_cards
+from .format_cards import of_networks, of_operators, of_tables, show_cards
 from .luts import space_of
 from .options import INPUT_FILE, OUTPUT_FOLDER, json_option, space_file_option
 from .output import print_json
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 @click.command("formats", epilog="Example:  edgecost lut formats")
 @json_option
 def list_formats(as_json: bool) -> None:
-    """The formats a table can be written in: who reads them, what they hold, what they need."""
-    from ..costmodels.lut_formats import format_names, lut_format
-
-    show_cards("Formats of lookup tables", {name: lut_format(name).card for name in format_names()}, as_json)
+    """Every format, by the command that writes it: who reads it, what it holds, what it needs."""
+    show_cards([of_tables(), of_networks(), of_operators()], as_json)
 
 
 @click.command(epilog="Example:  edgecost lut export table.lut.json --format proxylessnas --out luts")

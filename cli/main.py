@@ -33,6 +33,7 @@ from . import (
     model_cards,
     models,
     onboard,
+    op_export,
     probe,
     profiles,
     proxies,
@@ -69,6 +70,7 @@ for command in (
     lut_fill.fill,
     lut_price.price,
     lut_search.search,
+    op_export.export_ops,
 ):
     luts.lut.add_command(command)
 for command in (

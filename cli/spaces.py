@@ -44,7 +44,7 @@ def list_spaces(as_json: bool) -> None:
     print_table(
         "Search spaces",
         ["name", "title", "cells", "architectures", "input"],
-        [[one.name, one.title, str(len(one.measurable)), f"{one.size:.2e}", _input_of(one)] for one in spaces],
+        [[one.name, one.title, str(len(one.measurable)), f"{one.size:.2e}", input_of(one)] for one in spaces],
         left=2,
     )
 
@@ -74,7 +74,7 @@ def show(name: str, resolution: int | None, width: float | None, as_json: bool) 
         print_json({"name": one.name, "resolution": one.resolution, "width": one.width, "cells": cells})
         return
     print_table(
-        f"{one.title}, {_input_of(one)}: {len(one.measurable)} cells to measure",
+        f"{one.title}, {input_of(one)}: {len(one.measurable)} cells to measure",
         ["layer", "cell", "kind"],
         [[cell.layer, cell.key, cell.kind] for cell in one.cells],
         left=3,
@@ -124,7 +124,8 @@ def check(
         click.echo("Cells depend on several choices: advice, few-shot transfer and recognition do not take the space.")
 
 
-def _input_of(one: Space) -> str:
+def input_of(one: Space) -> str:
+    """Size and kind of the first input, for people."""
     _, channels, *sides = (*one.input_shape, 0) if len(one.input_shape) == 2 else one.input_shape
     if len(one.input_shape) == 2:
         return f"{one.resolution} tokens"

@@ -15,6 +15,8 @@ from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError, UsageError
 
 SPACES = ("fbnet", "ofa-mobilenetv3", "proxylessnas", "mobilenetv3-large")
+#: Spaces whose cells depend on several choices.
+SHARED = ("nasbench201", "darts-cifar", "attentivenas", "hat-wmt")
 
 
 def small_lut(space: Space, seed: int = 0) -> Lut:
@@ -25,7 +27,7 @@ def small_lut(space: Space, seed: int = 0) -> Lut:
     return replace(made, latency_ms=rng.uniform(0.1, 2, count), energy_mj=rng.uniform(1, 9, count))
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [*SPACES, *SHARED])
 def test_the_array_of_costs_prices_as_the_table_does(name: str) -> None:
     space = load_space(name)
     lut = small_lut(space)
@@ -53,7 +55,7 @@ class TestTorch:
     def _torch(self) -> None:
         pytest.importorskip("torch", reason="torch is optional and not installed")
 
-    @pytest.mark.parametrize("name", SPACES)
+    @pytest.mark.parametrize("name", [*SPACES, *SHARED])
     @pytest.mark.parametrize("metric", ["latency", "energy"])
     def test_one_hot_probabilities_give_the_price_of_the_architecture(self, name: str, metric: str) -> None:
         import torch
@@ -67,7 +69,7 @@ class TestTorch:
         elastic = [stage for stage in space.stages if stage.elastic]
         chosen = torch.from_numpy(archs.astype(np.int64))
         hot = [
-            torch.nn.functional.one_hot(chosen[:, place].clamp(min=0), len(position.cells)).double()
+            torch.nn.functional.one_hot(chosen[:, place].clamp(min=0), len(position.names)).double()
             for place, position in enumerate(space.positions)
         ]
         depths = [
@@ -107,6 +109,19 @@ class TestTorch:
         prices = lut.price(archs)
         expected = float(ExpectedCost(lut)(uniform, depths))
         assert expected == pytest.approx(prices.mean(), abs=4 * prices.std() / len(prices) ** 0.5)
+
+    def test_an_expectation_over_choices_that_meet_in_one_cell_is_the_mean_over_all_architectures(self) -> None:
+        import torch
+
+        from edgecost.costmodels.adapters.torch_cost import ExpectedCost
+
+        space = load_space("nasbench201")
+        lut = small_lut(space)
+        every = np.stack(np.meshgrid(*[np.arange(5)] * 6, indexing="ij"), axis=-1).reshape(-1, 6).astype(np.int16)
+        dice = np.random.default_rng(2).dirichlet(np.ones(5), 6)
+        chances = np.prod([dice[edge][every[:, edge]] for edge in range(6)], axis=0)
+        found = float(ExpectedCost(lut)(torch.from_numpy(dice)))
+        assert found == pytest.approx(float(chances @ lut.price(every)))
 
     def test_a_search_by_gradient_finds_the_fastest_architecture(self) -> None:
         import torch

@@ -43,8 +43,8 @@ def cell_costs(networks: Networks, unit: str = "ms") -> Costs:
     return Costs("latency" if unit == "ms" else "energy", unit, np.array(values))
 
 
-def fbnet(count: int) -> tuple[Networks, Costs, About]:
-    space = load_space("fbnet")
+def fbnet(count: int, name: str = "fbnet") -> tuple[Networks, Costs, About]:
+    space = load_space(name)
     networks = chain_networks([space], space.sample(count, seed=1), [0] * count, "a test")
     lut = checksum_lut(space, scale=0.5, offset_ms=1024.0)
     return networks, table_costs([lut], [space], networks, "latency"), table_about([lut], "a box", ["latency"])
@@ -126,11 +126,16 @@ def test_help_gets_every_cell_s_number_at_the_benchmark_s_index(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["help", "nasflat"])
+@pytest.mark.parametrize("space_name", ["fbnet", "fbnet-cifar"])
 @pytest.mark.usefixtures("lined")
-def test_an_fbnet_list_holds_the_corrected_sums_in_the_order_of_the_list(tmp_path: Path, name: str) -> None:
-    networks, costs, about = fbnet(5000)
-    listed = arch_readers.torch_list(arch_format(name).write(networks, [costs], tmp_path, about)[0])
-    space = load_space("fbnet")
+def test_an_fbnet_list_holds_the_corrected_sums_in_the_order_of_the_list(
+    tmp_path: Path, name: str, space_name: str
+) -> None:
+    networks, costs, about = fbnet(5000, space_name)
+    file = arch_format(name).write(networks, [costs], tmp_path, about)[0]
+    assert str(file.relative_to(tmp_path)).startswith("fbnet")
+    listed = arch_readers.torch_list(file)
+    space = load_space(space_name)
     lut = checksum_lut(space)
     for row in range(0, 5000, 5):
         cells = [lut.query(cell.key).latency_ms for cell in space.cells_of(networks.choices[row]) if not cell.absent]

@@ -20,11 +20,13 @@ from click.testing import CliRunner
 
 from edgecost.cli.main import cli
 from edgecost.costmodels import format_registry, lut_formats
+from edgecost.costmodels.arch_formats import arch_format_names
 from edgecost.costmodels.lut import Lut, LutCell
 from edgecost.costmodels.lut_formats import LutFormat, format_names, lut_format
 from edgecost.costmodels.lut_formats.card import FormatCard, Metric
 from edgecost.costmodels.lut_formats.contract import Arch, LutFormatContract, checksum_lut, checksum_provenance, without
 from edgecost.costmodels.lut_formats.ofa import ofa_key
+from edgecost.costmodels.op_formats import op_format_names
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import EdgecostError, GateError, MissingPackage, UsageError
@@ -294,6 +296,11 @@ def test_export_of_a_partial_table_lists_what_is_missing_and_exits_with_5(tmp_pa
 
 def test_the_list_of_formats_says_who_reads_them_and_what_they_need() -> None:
     rows = {row["name"]: row for row in json.loads(run("lut", "formats", "--json")[1])["formats"]}
-    assert set(rows) == set(format_names())
+    by_command = {
+        command: {name for name, row in rows.items() if row["written_by"] == command}
+        for command in ("lut export", "lut export-archs", "lut export-ops")
+    }
+    assert list(by_command.values()) == [set(format_names()), set(arch_format_names()), set(op_format_names())]
+    assert len(rows) == sum(map(len, by_command.values()))
     assert all(row["title"] and row["reader"] and row["units"] for row in rows.values())
     assert (rows["fbnet"]["units"]["latency"], rows["ofa"]["needs"]) == ("us", ["pyyaml"])

@@ -22,6 +22,7 @@ from edgecost.costmodels.lut_formats.flat import COLUMNS
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.errors import GateError
+from tests.hw_nas_bench_reader import keys_of
 
 FLAT = ("csv", "json", "parquet", "numpy", "sqlite")
 Row = dict[str, object]
@@ -52,29 +53,6 @@ def test_single_path_finds_its_file_by_the_only_name_it_knows(tmp_path: Path) ->
     assert sum(len(row) for row in json.loads(file.read_text()).values()) == 88
 
 
-#: Height of the map at which each of the seven stages begins on CIFAR, and its channels and strides.
-_STAGES = ((16, 1, 1), (24, 4, 1), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
-_CANDIDATES = ((1, 3, 1), (1, 3, 2), (3, 3, 1), (6, 3, 1), (1, 5, 1), (1, 5, 2), (3, 5, 1), (6, 5, 1))
-
-
-def cifar_keys(arch: Sequence[int]) -> list[str]:
-    """The rows of one network, from the description of the network: without the space file and the exporter."""
-    keys = ["ConvNorm_H32_W32_Cin3_Cout16_kernel3_stride1_group1"]
-    side, before, indices = 32, 16, iter(arch)
-    for width, depth, first in _STAGES:
-        for place in range(depth):
-            stride, index = first if place == 0 else 1, next(indices)
-            sizes = f"H{side}_W{side}_Cin{before}_Cout{width}"
-            if index == 8:
-                keys.append(f"Skip_{sizes}_stride{stride}")
-            else:
-                expand, kernel, group = _CANDIDATES[index]
-                keys.append(f"ConvBlock_{sizes}_exp{expand}_kernel{kernel}_stride{stride}_group{group}")
-            side, before = side // stride, width
-    keys.append(f"ConvNorm_H{side}_W{side}_Cin352_Cout1504_kernel1_stride1_group1")
-    return [*keys, f"AvgP_H{side}_W{side}_Cin1504_Cout1504_kernel{side}_stride1", "FC_Cin1504_Cout100"]
-
-
 class TestHwNasBenchFormat(LutFormatContract):
     def make_format(self) -> LutFormat:
         return lut_format("hw-nas-bench")
@@ -89,14 +67,16 @@ class TestHwNasBenchFormat(LutFormatContract):
             "eyeriss_energy", "fpga_latency", "fpga_energy",
         }  # fmt: skip
         (slot,) = [name for name, rows in table.items() if not math.isnan(next(iter(rows.values())))]
-        return [sum(table[slot][key] for key in cifar_keys(cast("Sequence[int]", arch))) for arch in archs]
+        return [sum(table[slot][key] for key in keys_of(cast("Sequence[int]", arch), "cifar100")) for arch in archs]
 
 
 def test_hw_nas_bench_has_the_112_rows_that_its_reader_asks_for(tmp_path: Path) -> None:
     space = load_space("fbnet-cifar")
     file = lut_format("hw-nas-bench").write(checksum_lut(space), space, tmp_path)[0]
     table = pickle.loads(file.read_bytes())["fbnet"]
-    asked = {key for arch in space.decode(space.sample(2000, 1)) for key in cifar_keys(cast("list[int]", arch))}
+    asked = {
+        key for arch in space.decode(space.sample(2000, 1)) for key in keys_of(cast("list[int]", arch), "cifar100")
+    }
     assert {len(rows) for rows in table.values()} == {112}
     assert set(table["edgegpu_latency"]) == asked
     skips = {key: cost for key, cost in table["edgegpu_latency"].items() if key.startswith("Skip")}

@@ -28,6 +28,7 @@ from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.spaces.cell import Cell
 from edgecost.costmodels.spaces.coding import Numeric
 from edgecost.profiler.errors import GateError, UsageError
+from tests.hw_nas_bench_reader import keys_of
 
 Lists = dict[str, list[int]]
 
@@ -35,29 +36,6 @@ Lists = dict[str, list[int]]
 @cache
 def space_of(name: str) -> Space:
     return load_space(name)
-
-
-# HW-NAS-Bench, ImageNet
-
-_STAGES = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
-_CANDIDATES = ((1, 3, 1), (1, 3, 2), (3, 3, 1), (6, 3, 1), (1, 5, 1), (1, 5, 2), (3, 5, 1), (6, 5, 1))
-
-
-def imagenet_keys(arch: Sequence[int]) -> list[str]:
-    keys = ["ConvNorm_H224_W224_Cin3_Cout16_kernel3_stride2_group1"]
-    side, before, indices = 112, 16, iter(arch)
-    for width, depth, first in _STAGES:
-        for place in range(depth):
-            stride, index = first if place == 0 else 1, next(indices)
-            sizes = f"H{side}_W{side}_Cin{before}_Cout{width}"
-            if index == 8:
-                keys.append(f"Skip_{sizes}_stride{stride}")
-            else:
-                expand, kernel, group = _CANDIDATES[index]
-                keys.append(f"ConvBlock_{sizes}_exp{expand}_kernel{kernel}_stride{stride}_group{group}")
-            side, before = side // stride, width
-    keys.append("ConvNorm_H7_W7_Cin352_Cout1984_kernel1_stride1_group1")
-    return [*keys, "AvgP_H7_W7_Cin1984_Cout1984_kernel7_stride1", "FC_Cin1984_Cout1000"]
 
 
 class TestHwNasBenchFormatOnImageNet(LutFormatContract):
@@ -70,7 +48,7 @@ class TestHwNasBenchFormatOnImageNet(LutFormatContract):
     def read_totals(self, file: Path, archs: Sequence[Arch], space: Space) -> list[float]:
         table = pickle.loads(file.read_bytes())["fbnet"]
         (slot,) = [name for name, rows in table.items() if not math.isnan(next(iter(rows.values())))]
-        return [sum(table[slot][key] for key in imagenet_keys(cast("Sequence[int]", arch))) for arch in archs]
+        return [sum(table[slot][key] for key in keys_of(cast("Sequence[int]", arch), "ImageNet")) for arch in archs]
 
 
 def test_the_rows_of_both_data_sets_are_224_and_none_is_shared(tmp_path: Path) -> None:

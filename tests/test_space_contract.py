@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from edgecost.cli.main import cli
 from edgecost.costmodels import space_check, space_file
+from edgecost.costmodels.onboarding.cell_space import NasBench201
 from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_check import check_space
 from edgecost.costmodels.space_contract import SpaceContract
@@ -70,6 +71,12 @@ def test_sizes_of_spaces_are_those_of_the_papers() -> None:
     assert space("hat-wmt").size == 2 * 2 * 6**6 * sum(36**depth for depth in range(1, 7))
     assert space("bert-base").size == sum(12**depth for depth in range(6, 13))
     assert space("darts-cifar").size == (1 * 3 * 6 * 10 * 7**8) ** 2
+
+
+def test_networks_of_nas_bench_201_are_those_of_the_benchmarks_own_code() -> None:
+    cells = NasBench201()
+    for arch in cells.pool[np.random.default_rng(4).choice(len(cells.pool), 100, replace=False)]:
+        assert space("nasbench201").build(arch).graph_hash == cells.build(arch).graph_hash
 
 
 def test_a_space_of_another_package_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,10 @@ except ImportError as error:
 
 
 class ExpectedCost(torch.nn.Module):  # type: ignore[misc]  # torch is optional, and its types with it
-    """Σ over positions of Σ over candidates of probability times cost, and what every architecture costs.
+    """Σ over the space's factors of Σ over their combinations of probability times cost, and the constant.
 
-    For one-hot probabilities this is ``Lut.price``; the gradient of a probability is the cost of its candidate. It has
+    Choices are drawn independently. For one-hot probabilities this is ``Lut.price``; where a position chooses its own
+    cell, the gradient of a probability is the cost of its candidate. It has
     no parameters: its buffers move with the model it is part of.
 
     Args:

@@ -49,15 +49,18 @@ class HelpFormat(ArchFileFormat):
     card = FormatCard(
         title="HELP",
         reader="loader.Data",
-        spaces=(NASBENCH201, "fbnet", "ofa-mobilenetv3"),
+        spaces=(NASBENCH201, "fbnet-cifar", "fbnet", "ofa-mobilenetv3"),
         needs=("torch",),
-        note="Networks in HELP's own order: its list of architectures, written out line by line (--archs).",
+        note="Networks in HELP's own order: its list of architectures, written out line by line (--archs). "
+        "Its FBNet is the space on CIFAR-100, fbnet-cifar.",
     )
-    counts = MappingProxyType({NASBENCH201: CELLS, "fbnet": _LISTED, "ofa-mobilenetv3": _LISTED})
+    counts = MappingProxyType(
+        {NASBENCH201: CELLS, "fbnet-cifar": _LISTED, "fbnet": _LISTED, "ofa-mobilenetv3": _LISTED}
+    )
 
     def render(self, networks: Networks, costs: Sequence[Costs], about: About) -> dict[str, bytes]:
         """One list."""
-        folder = {"ofa-mobilenetv3": "ofa"}.get(networks.space, networks.space)
+        folder = {"ofa-mobilenetv3": "ofa", "fbnet-cifar": "fbnet"}.get(networks.space, networks.space)
         return {f"{folder}/latency/{_device_file(costs[0], about)}": torch_list(costs[0].floats)}
 
 
@@ -68,13 +71,13 @@ class NasflatFormat(ArchFileFormat):
     card = FormatCard(
         title="NASFlat, MultiPredict",
         reader="nas_embedding_suite.nb201_ss.NASBench201, fbnet_ss.FBNet",
-        spaces=(NASBENCH201, "fbnet"),
+        spaces=(NASBENCH201, "fbnet-cifar", "fbnet"),
         needs=("torch",),
         note="The names of devices are in the reader's code: add yours there.",
     )
-    counts = MappingProxyType({NASBENCH201: CELLS, "fbnet": _LISTED})
+    counts = MappingProxyType({NASBENCH201: CELLS, "fbnet-cifar": _LISTED, "fbnet": _LISTED})
 
     def render(self, networks: Networks, costs: Sequence[Costs], about: About) -> dict[str, bytes]:
         """One list."""
-        folder = {NASBENCH201: "nb201"}.get(networks.space, networks.space)
+        folder = {NASBENCH201: "nb201", "fbnet-cifar": "fbnet"}.get(networks.space, networks.space)
         return {f"{folder}_latency/{_device_file(costs[0], about)}": torch_list(costs[0].floats)}

@@ -78,10 +78,7 @@ class MobileBottleneck:
     shortcut: bool = True
 
     def build(self, graph: GraphBuilder, x: str) -> str:
-        y = conv(graph, x, self.mid, kernel=1, activation=self.activation) if self.expands else x
-        y = conv(
-            graph, y, self.mid, kernel=self.kernel, stride=self.stride, groups=self.mid, activation=self.activation
-        )
+        y = _widened(graph, x, self)
         if self.squeeze:
             y = channel_gate(graph, y, self.squeeze, inner=self.activation, gate=self.gate)
         y = conv(graph, y, self.out, kernel=1)
@@ -135,10 +132,7 @@ class ProjectedBottleneck:
     activation: AnyActivation = "swish"
 
     def build(self, graph: GraphBuilder, x: str) -> str:
-        y = conv(graph, x, self.mid, kernel=1, activation=self.activation) if self.expands else x
-        y = conv(
-            graph, y, self.mid, kernel=self.kernel, stride=self.stride, groups=self.mid, activation=self.activation
-        )
+        y = _widened(graph, x, self)
         if self.squeeze:
             y = channel_gate(graph, y, self.squeeze, inner="relu", gate="hard_sigmoid")
         y = conv(graph, y, self.out, kernel=1)
@@ -241,6 +235,13 @@ class RepVgg:
             if graph.shapes[x] == graph.shapes[y]:
                 y = graph.add(y, batch_norm(graph, x))
         return graph.activate(y, "relu")
+
+
+def _widened(graph: GraphBuilder, x: str, block: MobileBottleneck | ProjectedBottleneck) -> str:
+    """The first two convolutions of an inverted residual: 1×1 where it expands, then depthwise."""
+    mid, act = block.mid, block.activation
+    y = conv(graph, x, mid, kernel=1, activation=act) if block.expands else x
+    return conv(graph, y, mid, kernel=block.kernel, stride=block.stride, groups=mid, activation=act)
 
 
 Branch = Literal["plain", "pointwise", "chained", "average"]
