@@ -121,10 +121,10 @@ class Talk:
         elif not self._quiet:
             click.echo(f"{title} ({total})" if total else title, err=True)
 
-    def step(self, note: str) -> None:
-        """One step of the stage is done."""
+    def step(self, note: str, count: int = 1) -> None:
+        """So many steps of the stage are done."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=1, latest=note[:60])
+            self._progress.update(self._task, advance=count, latest=note[:60])
 
     def note(self, text: str) -> None:
         """Something worth a line."""

@@ -20,10 +20,10 @@ from .kernel_work import Work, filter_of, work_of
 
 Floats = npt.NDArray[np.float64]
 
-_ACTIVATIONS = {"": 0, "Relu": 1, "Clip": 2, "HardSigmoid": 3, "HardSwish": 4, "Sigmoid": 5}
+ACTIVATIONS = {"": 0, "Relu": 1, "Clip": 2, "HardSigmoid": 3, "HardSwish": 4, "Sigmoid": 5}
 #: A kernel's data leave the cache between so many times its size and so many: what is read through in turn loses its
 #: hits gradually. On a core with 2 MiB reorders slow down from 1.6 MB on, and by 5 MB they are as slow as they get.
-_LEAVES_FROM, _LEFT_BY = 0.75, 2.5
+LEAVES_FROM, LEFT_BY = 0.75, 2.5
 
 #: Work terms of the roofline, in this order (``Work``, ``Loops``).
 WORK = (
@@ -107,7 +107,7 @@ def _each_once(kernels: Sequence[Kernel], row: Callable[[Kernel], list[float]]) 
 
 def _terms(work: Work, loops: Loops, cache: int) -> list[float]:
     moved = _moved_megabytes(work)
-    left = (moved * 1e6 / cache - _LEAVES_FROM) / (_LEFT_BY - _LEAVES_FROM)
+    left = (moved * 1e6 / cache - LEAVES_FROM) / (LEFT_BY - LEAVES_FROM)
     return [
         *work.terms(),
         loops.loops,
@@ -142,7 +142,7 @@ def _row(kernel: Kernel) -> list[float]:
         window[-1] if window else 0,
         source[3] / target[3] if target[3] else 0.0,
         float(kernel.attribute.get("group", "1")),
-        _ACTIVATIONS.get(kernel.attribute.get("activation", ""), 6),
+        ACTIVATIONS.get(kernel.attribute.get("activation", ""), 6),
         len(kernel.inputs) + len(kernel.weights),
         target[1] % 8,
         target[1] % 16,

@@ -17,15 +17,15 @@ from .work_rules.operands import Shape, size
 from .work_rules.table import plain_name
 
 #: Outputs of a register tile, and of the short tile that takes what is left; what is then left is done one by one.
-_TILE, _SHORT_TILE = 6, 3
+TILE, SHORT_TILE = 6, 3
 #: Vectors of output channels that a tile holds at once, and input channels after which it stores and loads again.
-_SET, _DEPTH = 4, 128
+SET, DEPTH = 4, 128
 #: Rows and columns of a tile of a matrix product.
-_PRODUCT_ROWS, _PRODUCT_COLUMNS = 12, 32
+PRODUCT_ROWS, _PRODUCT_COLUMNS = 12, 32
 #: Channels of a blocked layout: the wider one wherever it fits, since a kernel does not say which one it is in.
-_BLOCKS = (16, 8)
+BLOCKS = (16, 8)
 #: Functions that cost a few operations for each element, beside those that cost none (Relu) and many (Sigmoid).
-_SIMPLE = frozenset({"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu"})
+SIMPLE = frozenset({"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _MILLION, _THOUSAND = 1e6, 1e3
 Span = tuple[int, int, int]
@@ -127,13 +127,13 @@ def _axes(kernel: Kernel, window: Shape, source: Shape, target: Shape) -> list[_
 
 def _tiles(outputs: int, singles: int = 0) -> Span:
     """Whole tiles, short tiles, and outputs that are done one by one."""
-    left = outputs % _TILE
-    return outputs // _TILE, left // _SHORT_TILE, left % _SHORT_TILE + singles
+    left = outputs % TILE
+    return outputs // TILE, left // SHORT_TILE, left % SHORT_TILE + singles
 
 
 def _blocked_convolution(kernel: Kernel, window: Shape, source: Shape, target: Shape) -> Loops:
     """In a layout that keeps the channels of a block side by side: each step is a vector of output channels."""
-    block = next((width for width in _BLOCKS if target[1] % width == 0), _BLOCKS[-1])
+    block = next((width for width in BLOCKS if target[1] % width == 0), BLOCKS[-1])
     blocks = math.ceil(target[1] / block)
     axes = _axes(kernel, window, source, target)
     rows, last = size(target[2:-1]), axes[-1]
@@ -147,18 +147,18 @@ def _blocked_convolution(kernel: Kernel, window: Shape, source: Shape, target: S
             inner=target[-1],
             depth=size(window[2:]),
             tiles=batch * blocks * rows * (whole + short + single) / _THOUSAND,
-            full_steps=_TILE * whole * steps,
-            short_steps=_SHORT_TILE * short * steps,
+            full_steps=TILE * whole * steps,
+            short_steps=SHORT_TILE * short * steps,
             single_steps=single * steps,
             simple_activations=simple,
             costly_activations=costly,
         )
     is_blocked = not is_shallow(kernel, window)
     depth = math.ceil(window[1] / block) * block if is_blocked else window[1]
-    sets, rest = divmod(blocks, _SET)
+    sets, rest = divmod(blocks, SET)
     passes, reloads = sets + bool(rest), max(1, depth // block) if is_blocked else depth
     if math.prod(window[2:]) == 1 and is_blocked:
-        reloads = math.ceil(depth / _DEPTH)
+        reloads = math.ceil(depth / DEPTH)
         if math.prod(_numbers(kernel, "strides", len(window) - 2, 1)) == 1:
             # Without a window or a stride the whole map is one row.
             rows, hits, (whole, short, single) = 1, 1, _tiles(size(target[2:]))
@@ -169,8 +169,8 @@ def _blocked_convolution(kernel: Kernel, window: Shape, source: Shape, target: S
         inner=target[-1],
         depth=size(window[1:]),
         tiles=batch * rows * passes * reloads * (whole + short + single) / _THOUSAND,
-        full_steps=_TILE * whole * steps * _SET * sets / groups,
-        short_steps=(_TILE * whole * (rest + 1) * bool(rest) + _SHORT_TILE * short * blocks) * steps / groups,
+        full_steps=TILE * whole * steps * SET * sets / groups,
+        short_steps=(TILE * whole * (rest + 1) * bool(rest) + SHORT_TILE * short * blocks) * steps / groups,
         single_steps=single * blocks * steps / groups,
         reloaded_megabytes=4 * (size(target) * (reloads - 1) + size(source) * (passes - 1)) / _MILLION,
         simple_activations=simple,
@@ -183,7 +183,7 @@ def _plain_convolution(kernel: Kernel, window: Shape, source: Shape, target: Sha
     groups = max(1, int(float(kernel.attribute.get("group", "1"))))
     depth, pixels = size(window[1:]), size(target[2:])
     simple, costly = _activations(kernel, target)
-    steps = groups * _up(target[1] / groups, _PRODUCT_ROWS) * depth * _up(pixels, _BLOCKS[0]) / _BLOCKS[0]
+    steps = groups * _up(target[1] / groups, PRODUCT_ROWS) * depth * _up(pixels, BLOCKS[0]) / BLOCKS[0]
     return Loops(
         loops=target[0] * groups / _THOUSAND,
         inner=pixels,
@@ -205,8 +205,8 @@ def _product(kernel: Kernel, target: Shape) -> Loops:
     rows, columns, batch = (target[-2] if len(target) > 1 else 1), (target[-1] if target else 1), size(target[:-2])
     if len(factors) > 1 and len(factors[1]) == 2:
         rows, batch = rows * batch, 1
-    vectors = _up(columns, _BLOCKS[0]) / _BLOCKS[0]
-    whole = rows // _PRODUCT_ROWS * _PRODUCT_ROWS
+    vectors = _up(columns, BLOCKS[0]) / BLOCKS[0]
+    whole = rows // PRODUCT_ROWS * PRODUCT_ROWS
     work = batch * depth * vectors / _MILLION
     is_row = rows == 1
     return Loops(
@@ -214,9 +214,9 @@ def _product(kernel: Kernel, target: Shape) -> Loops:
         inner=columns,
         depth=depth,
         tiles=batch
-        * math.ceil(rows / _PRODUCT_ROWS)
+        * math.ceil(rows / PRODUCT_ROWS)
         * math.ceil(columns / _PRODUCT_COLUMNS)
-        * math.ceil(depth / _DEPTH)
+        * math.ceil(depth / DEPTH)
         / _THOUSAND,
         full_steps=0.0 if is_row else whole * work,
         short_steps=0.0 if is_row else (rows - whole) * work,
@@ -229,7 +229,7 @@ def _recurrence(weights: tuple[Shape, ...], source: Shape) -> Loops:
     """All tokens are projected at once; then token by token a vector meets the matrix of the state."""
     (ways, gates, width), (_, _, hidden) = weights[:2]
     tokens, batch = (*source, 1, 1)[:2]
-    vectors = ways * tokens * batch * _up(gates, _BLOCKS[0]) / _BLOCKS[0] / _MILLION
+    vectors = ways * tokens * batch * _up(gates, BLOCKS[0]) / BLOCKS[0] / _MILLION
     return Loops(
         loops=ways * tokens / _THOUSAND,
         inner=gates,
@@ -247,14 +247,14 @@ def _reorder(kernel: Kernel, *, is_input: bool) -> Loops:
         # The side that is not blocked has its channels last.
         source, target = (_channels_second(source), target) if is_input else (source, _channels_second(target))
     pixels, channels = size(target[2:]), target[1] if len(target) > 1 else 1
-    blocks, rest = math.ceil(channels / _BLOCKS[0]), channels % _BLOCKS[0]
-    narrow = min(source[1] if len(source) > 1 else 1, channels) % _BLOCKS[0]
+    blocks, rest = math.ceil(channels / BLOCKS[0]), channels % BLOCKS[0]
+    narrow = min(source[1] if len(source) > 1 else 1, channels) % BLOCKS[0]
     return Loops(
         loops=(pixels * blocks if is_input else channels) / _THOUSAND,
         inner=pixels,
         single_steps=(pixels * narrow if is_input else channels * (pixels % 4)) / _MILLION,
         short_steps=pixels * (bool(narrow) if is_input else bool(rest)) / _MILLION,
-        split_megabytes=4 * size(target) / _MILLION if pixels % _BLOCKS[0] else 0.0,
+        split_megabytes=4 * size(target) / _MILLION if pixels % BLOCKS[0] else 0.0,
         reloaded_megabytes=4 * abs(size(source) - size(target)) / _MILLION,
     )
 
@@ -308,7 +308,7 @@ def _activations(kernel: Kernel, target: Shape) -> tuple[float, float]:
     name, elements = kernel.attribute.get("activation", ""), size(target) / _MILLION
     if name in ("", "Relu"):
         return 0.0, 0.0
-    return (elements, 0.0) if name in _SIMPLE else (0.0, elements)
+    return (elements, 0.0) if name in SIMPLE else (0.0, elements)
 
 
 def _up(value: float, step: int) -> int:

@@ -43,7 +43,7 @@ _TABLES = {
     "reductions": REDUCTIONS,
 }
 #: Channels of a blocked layout, on wide vectors and on others.
-_WIDE_BLOCK, _BLOCK = 16, 8
+WIDE_BLOCK, BLOCK = 16, 8
 #: Of what is only moved the bytes count, not what they mean.
 _MOVED_ALIKE = frozenset({"int32", "uint32", "int64", "uint64", "float64"})
 #: LabelEncoder and CategoryMapper read or write texts when they have one of these attributes.
@@ -145,10 +145,10 @@ def is_shallow(kernel: Kernel, window: Shape) -> bool:
     """Whether a convolution in a blocked layout reads fewer channels than a block: an image's three. It then walks
     through the plain layout channel by channel. Where it does not, its filter is padded to whole blocks.
     """
-    if not kernel.op.startswith("nchwc.") or window[1] >= _WIDE_BLOCK:
+    if not kernel.op.startswith("nchwc.") or window[1] >= WIDE_BLOCK:
         return False
     # Eight channels are one narrow block or half a wide one; outputs that are no wide blocks tell of narrow ones.
-    return window[1] % _BLOCK > 0 or (window[1] == _BLOCK and window[0] % _WIDE_BLOCK == 0)
+    return window[1] % BLOCK > 0 or (window[1] == BLOCK and window[0] % WIDE_BLOCK == 0)
 
 
 def work_of(kernel: Kernel) -> Work:

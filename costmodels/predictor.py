@@ -38,7 +38,7 @@ GRAPHS_MIN = 10
 NETWORKS_MIN = FIT_MIN
 #: Of 1,394 kernels nine tenths were measured in two processes so close to each other, in logarithms: what was measured
 #: alone is known no better.
-_MEASURED_RADIUS = 0.04
+MEASURED_RADIUS = 0.04
 
 
 class LatencyPredictor:
@@ -194,7 +194,7 @@ class LatencyPredictor:
     def _spreads(self, kernels: Sequence[Kernel], features: Floats) -> Floats:
         """As expected from the held-out errors; of what was measured alone, as measurements repeat."""
         usual = conformal_radius(self.scores_, 0.1)
-        measured = _MEASURED_RADIUS / usual if math.isfinite(usual) and usual > 0 else 1.0
+        measured = MEASURED_RADIUS / usual if math.isfinite(usual) and usual > 0 else 1.0
         spread = self.spread_.of(features)
         return np.where(self._is_measured(kernels), np.minimum(spread, measured), spread)
 

@@ -190,11 +190,7 @@ class Space:
 
     def workload(self, cell: Cell) -> Workload | None:
         """The cell alone as a graph to measure; None for an identity, which has nothing to run."""
-        if cell.absent:
-            return None
-        names = tuple(f"input{number}" if number else "input" for number in range(cell.spec.inputs))
-        inputs = [(name, cell.input_shape, cell.input_dtype) for name in names]
-        return build_workload(cell.key, "block", inputs, [Part(cell, names)])
+        return cell_workload(cell)
 
     def build(self, arch: NDArray[np.integer] | NativeArch) -> Workload:
         """A whole network.
@@ -245,6 +241,15 @@ class Space:
                 arch.append(index)
             arch.extend([-1] * (stage.stop - stage.start - len(radices)))
         return arch
+
+
+def cell_workload(cell: Cell) -> Workload | None:
+    """A cell of any space alone; None for an identity."""
+    if cell.absent:
+        return None
+    names = tuple(f"input{number}" if number else "input" for number in range(cell.spec.inputs))
+    inputs = [(name, cell.input_shape, cell.input_dtype) for name in names]
+    return build_workload(cell.key, "block", inputs, [Part(cell, names)])
 
 
 def _stage_size(positions: tuple[Position, ...], stage: Stage) -> int:

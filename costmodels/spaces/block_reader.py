@@ -120,11 +120,15 @@ class BlockReader:
             values[name] = _value(given, name, rule, offset) if derived is None else derived
         if "kernel" in values and not kind.even:
             _odd(given, int(values["kernel"]))
-        values = kind.canonical(values)
-        own = {name: value for name, value in values.items() if name in _OWN}
-        more = tuple((name, value) for name, value in values.items() if name not in _OWN)
-        block = given.text("block")
-        return BlockSpec(block=block, **{"out": 0, **own}, more=more)  # type: ignore[arg-type]  # checked by the rules
+        return spec_of_kind(given.text("block"), values)
+
+
+def spec_of_kind(block: str, values: dict[str, Value]) -> BlockSpec:
+    """A block of one of ``KINDS`` with these fields, of which there are all."""
+    canonical = KINDS[block].canonical(values)
+    own = {name: value for name, value in canonical.items() if name in _OWN}
+    more = tuple((name, value) for name, value in canonical.items() if name not in _OWN)
+    return BlockSpec(block=block, **{"out": 0, **own}, more=more)  # type: ignore[arg-type]  # checked by the rules
 
 
 def _value(given: Table, name: str, rule: FieldRule, offset: int) -> Value:
