@@ -73,7 +73,7 @@ def _print_filled(filled: Filled) -> None:
         f" {filled.checked:,} others"
     )
     if filled.one_by_one:
-        click.echo(f"{filled.one_by_one:,} cells optimised one by one, of {filled.unsure} sorts that are not sure")
+        click.echo(f"{filled.one_by_one:,} cells optimised one by one: too few of their sort, or a check failed")
     if filled.no_interval:
         click.echo(f"no intervals: {filled.no_interval}")
     click.echo(f"  {filled.file}")
