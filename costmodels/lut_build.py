@@ -12,6 +12,7 @@ from ..profiler.errors import GateError
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
+from .grids.listed import can_be_listed, price_listed
 from .lut import Lut, LutCell
 from .lut_others import Others, with_energy_and_memory
 from .predictor import LatencyPredictor
@@ -86,22 +87,55 @@ def _predicted_cells(
 ) -> Mapping[str, LutCell]:
     if predictor is None:
         raise _incomplete(space, left, "not measured, and no predictor was given", "train one: edgecost train")
-    graphs = [
-        priced_kernels(workload, profile).kernels for cell in left if (workload := space.workload(cell)) is not None
-    ]
-    prices = predictor.price(graphs, alpha=ALPHA)
-    unknown = [cell for cell, price in zip(left, prices, strict=True) if price.is_lower_bound]
-    if unknown:
+    by_block: dict[str, list[Cell]] = {}
+    for cell in left:
+        by_block.setdefault(cell.spec.block, []).append(cell)
+    rows: dict[str, LutCell | None] = {}
+    for cells in by_block.values():
+        price = _together if can_be_listed(cells) else _one_by_one
+        rows |= price(space, cells, profile, predictor)
+    if unknown := [cell for cell in left if rows[cell.key] is None]:
         raise _incomplete(
             space,
             unknown,
             "neither measured nor predictable: no kernel of their kind was measured",
             f"measure more: edgecost campaign run --space {space.name}",
         )
+    return {key: row for key, row in rows.items() if row is not None}
+
+
+def _one_by_one(
+    space: Space, cells: Sequence[Cell], profile: RuntimeProfile, predictor: LatencyPredictor
+) -> dict[str, LutCell | None]:
+    """The optimiser is asked for the kernels of each; None where a kernel has no price."""
+    graphs = [
+        priced_kernels(workload, profile).kernels for cell in cells if (workload := space.workload(cell)) is not None
+    ]
+    prices = zip(cells, predictor.price(graphs, alpha=ALPHA), strict=True)
     return {
-        cell.key: LutCell(cell.key, price.total_ms, price.lo_ms, price.hi_ms, 0, "predicted")
-        for cell, price in zip(left, prices, strict=True)
+        cell.key: None
+        if price.is_lower_bound
+        else LutCell(cell.key, price.total_ms, price.lo_ms, price.hi_ms, 0, "predicted")
+        for cell, price in prices
     }
+
+
+def _together(
+    space: Space, cells: Sequence[Cell], profile: RuntimeProfile, predictor: LatencyPredictor
+) -> dict[str, LutCell | None]:
+    """The same numbers, from kernels that are learnt from some of the cells and checked on others."""
+    found = price_listed(cells, predictor, profile)
+    columns = zip(cells, *(one.tolist() for one in (found.latency_ms, found.lo_ms, found.hi_ms)), strict=True)
+    return {
+        cell.key: None
+        if math.isnan(latency_ms)
+        else LutCell(cell.key, latency_ms, _known(lo_ms), _known(hi_ms), 0, "predicted")
+        for cell, latency_ms, lo_ms, hi_ms in columns
+    }
+
+
+def _known(bound_ms: float) -> float | None:
+    return None if math.isnan(bound_ms) else bound_ms
 
 
 def _incomplete(space: Space, cells: Sequence[Cell], why: str, remedy: str) -> GateError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,20 @@ class Learnt:
         return sum(family.unsure for family in self.families.values())
 
 
-def learn(part: Part, ask: Ask, seed: int = 0, progress: Callable[[str], None] = lambda note: None) -> Learnt:
+class Source(Protocol):
+    """Cells of one kind of block to learn from: a part of a grid, or the cells of a space."""
+
+    @property
+    def block(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def cells(self, ranks: Ints) -> Cells:
+        """Those with these numbers in 0 … size - 1, which ascend."""
+
+
+def learn(part: Source, ask: Ask, seed: int = 0, progress: Callable[[str], None] = lambda note: None) -> Learnt:
     """Learn every family of one kind of block; raises what the runtime raises for a cell that it cannot take.
 
     Args:
@@ -90,7 +104,9 @@ def learn(part: Part, ask: Ask, seed: int = 0, progress: Callable[[str], None] =
     if is_whole:
         pool = part.cells(np.arange(part.size))
     else:
-        drawn = [rng.integers(part.size, size=_EVEN_POOL), _draw_by_class(part, _CLASS_POOL, rng)]
+        drawn = [rng.integers(part.size, size=_EVEN_POOL)]
+        if isinstance(part, Part):
+            drawn.append(_draw_by_class(part, _CLASS_POOL, rng))
         pool = part.cells(np.unique(np.concatenate(drawn)))
     learnt, families = Learnt(), pool.families
     numbers = np.unique(families).tolist()
