@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BrokenModel, UnsupportedOperator, UsageError
+from ..errors import BrokenModel, ModelError, UnsupportedOperator, UsageError
 from ..records import RuntimeProfile, Status
 from ..runner import name_outcome
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Options with this prefix are the execution provider's, not the session's (as in ``runner.py``).
 _OF_PROVIDER = "provider."
+#: Protocol buffers count their bytes in 31 bits.
+_SERIALISED_MAX = 2**31 - 1
 
 
 def open_session(
@@ -24,11 +26,17 @@ def open_session(
     Raises:
         UnsupportedOperator: the runtime knows no kernel for an operator.
         BrokenModel: the runtime refuses the graph.
+        ModelError: the model is larger than what a serialised one may be.
         UsageError: the runtime here lacks the profile's execution provider; another one has other kernels.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+    if len(model) > _SERIALISED_MAX:
+        raise ModelError(
+            f"a model of {len(model) / 2**30:.1f} GiB cannot be handed to ONNX Runtime: 2 GiB is the most of one file",
+            remedy="price its blocks one by one: edgecost lut build",
+        )
     if profile.provider not in onnxruntime.get_available_providers():
         raise UsageError(f"the ONNX Runtime of this interpreter has no {profile.provider}: its kernels are not known")
     options = onnxruntime.SessionOptions()
