@@ -44,7 +44,7 @@ def list_spaces(as_json: bool) -> None:
     print_table(
         "Search spaces",
         ["name", "title", "cells", "architectures", "input"],
-        [[one.name, one.title, str(len(one.measurable)), f"{one.size:.2e}", input_of(one)] for one in spaces],
+        [[one.name, one.title, f"{len(one.measurable):,}", _count(one.size), input_of(one)] for one in spaces],
         left=2,
     )
 
@@ -79,7 +79,7 @@ def show(name: str, resolution: int | None, width: float | None, as_json: bool) 
         [[cell.layer, cell.key, cell.kind] for cell in one.cells],
         left=3,
     )
-    click.echo(f"{len(one.positions)} positions, {one.size:.3e} architectures. {one.citation}")
+    click.echo(f"{len(one.positions)} positions, {_count(one.size)} architectures. {one.citation}")
 
 
 @space.command(epilog="Example:  edgecost space check my_space.toml")
@@ -111,7 +111,7 @@ def check(
     if as_json:
         print_json(asdict(found))
         return
-    size = f"{found.size:,}" if found.size < 10**6 else f"{found.size:.3e}"
+    size = _count(found.size)
     click.echo(f"{found.name}: {found.positions} choices, {size} architectures, {found.cells} cells to measure.")
     click.echo(f"{found.built} cells were built at the shapes they promise; no two of them are one graph.")
     click.echo(f"{found.roundtrips} architectures were written in the space's own form and read again.")
@@ -122,6 +122,10 @@ def check(
         )
     if not found.is_chain:
         click.echo("Cells depend on several choices: advice, few-shot transfer and recognition do not take the space.")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**6 else f"{number:.2e}"
 
 
 def input_of(one: Space) -> str:
