@@ -79,6 +79,21 @@ def test_networks_of_nas_bench_201_are_those_of_the_benchmarks_own_code() -> Non
         assert space("nasbench201").build(arch).graph_hash == cells.build(arch).graph_hash
 
 
+def test_a_number_stands_for_a_list_of_one_as_in_the_spaces_own_code() -> None:
+    made = space("attentivenas")
+    arch = made.sample(1, 3)
+    (native,) = made.decode(arch)
+    assert isinstance(native, dict)
+    np.testing.assert_array_equal(made.encode([{**native, "resolution": 224}]), arch)
+    with pytest.raises(UsageError, match="asks for resolution"):
+        made.encode([{**native, "resolution": 192}])
+    genes = space("hat-wmt").decode(space("hat-wmt").sample(1, 3))[0]
+    assert isinstance(genes, dict)
+    short = {key: value[0] if len(value) == 1 else value for key, value in genes.items()}
+    assert isinstance(short["encoder_embed_dim"], int)
+    np.testing.assert_array_equal(space("hat-wmt").encode([short]), space("hat-wmt").encode([genes]))
+
+
 def test_a_space_of_another_package_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("theirs", "somewhere:space", space_file.GROUP)
     monkeypatch.setattr(space_file, "entry_points", lambda group: [point])

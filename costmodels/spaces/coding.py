@@ -20,7 +20,7 @@ from .kinds import Value
 
 Floats: TypeAlias = NDArray[np.float64]
 Numeric: TypeAlias = NDArray[np.int16]
-NativeArch: TypeAlias = Mapping[str, Sequence[float]] | Sequence[int]
+NativeArch: TypeAlias = Mapping[str, Sequence[float]] | Mapping[str, Sequence[float] | float] | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Coding:
         """One list of every architecture as a float64 array (architectures, length)."""
         rows: list[Sequence[float]] = []
         for number, arch in enumerate(archs):
-            row = arch.get(key) if isinstance(arch, Mapping) else arch
+            row = _listed(arch.get(key)) if isinstance(arch, Mapping) else arch
             if isinstance(row, str) or (row is arch) is bool(key) or row is None or len(row) != length:
                 what = f"a dictionary with {length} numbers under '{key}'" if key else f"a list of {length} indices"
                 raise UsageError(
@@ -219,7 +219,7 @@ class Coding:
         if not self.native.resolution:
             return
         for number, arch in enumerate(archs):
-            given = arch.get(self.native.resolution) if isinstance(arch, Mapping) else None
+            given = _listed(arch.get(self.native.resolution)) if isinstance(arch, Mapping) else None
             if given is not None and list(given) != [self.resolution]:
                 raise UsageError(
                     f"architecture {number} asks for resolution {list(given)}, but this is {self.resolution}",
@@ -244,6 +244,11 @@ class Coding:
             f"architecture {row}, position {place} ({self.positions[place].label}): {problem}",
             remedy=f"Choose: {offered}.",
         )
+
+
+def _listed(value: Sequence[float] | float | None) -> Sequence[float] | None:
+    """Some spaces' own code writes a number where there is only one."""
+    return [value] if isinstance(value, (int, float)) else value
 
 
 def _integers(column: NDArray[np.float64], what: str) -> NDArray[np.integer]:
