@@ -135,4 +135,6 @@ def input_of(one: Space) -> str:
         return f"{one.resolution} tokens"
     if len(sides) == 1:
         return f"{one.resolution} samples" if channels == 1 else f"{one.resolution} frames of {channels}"
+    if sides[0] != sides[1]:
+        return f"{one.resolution} frames of {sides[0]} bands"
     return f"{one.resolution} px, w{one.width:g}"

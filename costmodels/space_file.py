@@ -32,12 +32,12 @@ else:
 GROUP = "edgecost.spaces"
 _SPACE_FIELDS = (
     "name title citation input_channels resolution resolutions width widths width_divisor "
-    "input native defaults candidates choice cell operations layer"
+    "input input_bands native defaults candidates choice cell operations layer"
 ).split()
 #: Fields that a file may set for all its layers.
 _DEFAULTS = [*PLAIN_FIELDS, "norm", "head_size", "downsample", "deployed"]
-#: The first input of a network: an image, ids of tokens (N, L), a signal (N, C, L).
-_FORMS = ("image", "ids", "signal")
+#: The first input of a network: an image, ids of tokens (N, L), a signal (N, C, L), a spectrogram (N, C, bands, L).
+_FORMS = ("image", "ids", "signal", "spectrogram")
 
 
 def space_names() -> list[str]:
@@ -137,10 +137,14 @@ def read_space(text: str, file: str, *, resolution: int | None = None, width: fl
 
 def _input_shape(table: Table, side: int) -> Shape:
     form = table.one_of("input", _FORMS, "image")
+    if "input_bands" in table.data and form != "spectrogram":
+        raise table.error("input_bands", f"is of no use to an input of form {form!r}", 'Say input = "spectrogram".')
     if form == "ids":
         return (1, side)
     channels = table.integer("input_channels", 3, minimum=1)
-    return (1, channels, side, side) if form == "image" else (1, channels, side)
+    if form == "signal":
+        return (1, channels, side)
+    return (1, channels, side if form == "image" else table.integer("input_bands", minimum=1), side)
 
 
 def _offered(table: Table, field: str, choices: str, asked: float | None) -> float:

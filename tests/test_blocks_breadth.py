@@ -32,6 +32,8 @@ CASES: dict[str, tuple[Block, Shape, Shape]] = {
     "ResNet-50 bottleneck": (vision.Bottleneck(32, 8, 2), (1, 16, 8, 8), (1, 32, 4, 4)),
     "ResNet-50 bottleneck that keeps its shape": (vision.Bottleneck(16, 4), (1, 16, 8, 8), (1, 16, 8, 8)),
     "ResNet-18 block": (vision.BasicResidual(16, 2), (1, 8, 8, 8), (1, 16, 4, 4)),
+    "elastic ResNet block": (vision.ThreeConvResidual(16, 8, 5, 2, 2), (1, 8, 9, 12), (1, 16, 5, 6)),
+    "elastic ResNet block that keeps its shape": (vision.ThreeConvResidual(8, 4, 1), (1, 8, 8, 8), (1, 8, 8, 8)),
     "MBConv with squeeze": (vision.MobileBottleneck(8, 24, 5, 1, 2), (1, 8, 8, 8), (1, 8, 8, 8)),
     "MBConv without expansion": (
         vision.MobileBottleneck(12, 8, 3, 2, 2, expands=False), (1, 8, 8, 8), (1, 12, 4, 4)),
@@ -78,6 +80,8 @@ CASES: dict[str, tuple[Block, Shape, Shape]] = {
     "TDNN layer": (speech.TdnnConv(16, 5), (1, 8, 20), (1, 16, 20)),
     "SE-Res2 TDNN": (speech.SeRes2Tdnn(16, 16, 3, 2, squeeze=4), (1, 16, 20), (1, 16, 20)),
     "SE-Res2 TDNN that widens": (speech.SeRes2Tdnn(24, 16, 5, 3, squeeze=4), (1, 16, 20), (1, 24, 20)),
+    "statistics of a signal": (speech.StatisticsPool(), (2, 8, 20), (2, 16)),
+    "statistics of a spectrogram": (speech.StatisticsPool(), (2, 4, 6, 20), (2, 48)),
     "attentive statistics": (speech.AttentiveStatistics(4), (1, 8, 20), (1, 16)),
     "GRU": (speech.Recurrence("gru", 6), (5, 2, 8), (5, 2, 6)),
     "LSTM, both ways": (speech.Recurrence("lstm", 6, bidirectional=True), (5, 2, 8), (5, 2, 12)),
@@ -265,6 +269,14 @@ def test_attentive_statistics_are_the_weighted_mean_and_deviation_of_each_channe
     mean = (weight * x).sum(axis=1)
     deviation = np.sqrt((weight * (x - mean[:, None]) ** 2).sum(axis=1))
     np.testing.assert_allclose(run(model, inputs)[0], np.concatenate([mean, deviation]), rtol=1e-3, atol=1e-4)
+
+
+def test_statistics_are_the_mean_and_deviation_of_each_row_of_each_channel_over_time() -> None:
+    graph, y = built(speech.StatisticsPool(), (1, 3, 4, 50))
+    inputs = feeds(graph)
+    rows = np.asarray(inputs["input"][0]).reshape(12, 50)
+    expected = np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
+    np.testing.assert_allclose(run(filled(graph, y), inputs)[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_mamba_block_is_causal_and_the_same_as_scan_and_as_loop() -> None:

@@ -238,6 +238,26 @@ def test_efficienttdnn_has_the_23590_rows_that_are_published(tmp_path: Path) -> 
     assert {"pool/(in_dim=992)", "embed/(in_features=1008, out_features=192)"} <= names
 
 
+class TestElasticResNetFormat(LutFormatContract):
+    def make_format(self) -> LutFormat:
+        return lut_format("elastic-resnet")
+
+    def make_space(self) -> Space:
+        return space_of("elastic-resnet")
+
+    def read_totals(self, file: Path, archs: Sequence[Arch], space: Space) -> list[float]:
+        table = yaml.safe_load(file.read_text())
+        return [self._query(table, cast("Lists", arch)) for arch in archs]
+
+    @staticmethod
+    def _query(table: dict[str, object], arch: Lists) -> float:
+        """Blocks of a stage beyond what a network has are left out from behind."""
+        fixed = sum(cast("float", table[name]) for name in ("conv", "pool", "fc"))
+        blocks = cast("list[dict[str, float]]", table["blocks"])
+        active = [first + n for first, d in zip((0, 3, 7, 13), arch["depths"], strict=True) for n in range(d)]
+        return fixed + sum(blocks[n][f"{arch['expand_ratios'][n]:.2f}-{arch['kernel_sizes'][n]}"] for n in active)
+
+
 # HAT
 
 

@@ -123,6 +123,9 @@ def test_widths_scale_channels_but_not_classes(tmp_path: Path) -> None:
         ('name = "small"', "name = small", "not TOML"),
         ("resolution = 32", "resolution = 33", "33 is not offered"),
         ('citation = "none"\n', "", "'citation' is missing"),
+        ('citation = "none"', 'citation = "none"\ninput = "spectrogram"', "'input_bands' is missing"),
+        ('citation = "none"', 'citation = "none"\ninput_bands = 64', "'input_bands' is of no use"),
+        ('citation = "none"', 'citation = "none"\ninput_bands = 64\ninput = "sound"', "'input' is 'sound'"),
         ('block = "pooled_linear"\nout = 10', 'block = "linear"\nout = 10\nrepeat = 2', "behind a linear layer"),
     ],
 )

@@ -15,6 +15,7 @@ from ..space import Space
 from .apq import ApqFormat
 from .card import FormatCard, Metric
 from .efficienttdnn import EfficientTdnnFormat
+from .elastic_resnet import ElasticResNetFormat
 from .fbnet import FbnetFormat, FbnetPytorchFormat
 from .flat import CsvFormat, JsonFormat, NumpyFormat, ParquetFormat, SqliteFormat
 from .hat import HatFormat
@@ -67,6 +68,7 @@ _MADE: tuple[LutFormat, ...] = (
     ApqFormat(),
     TfNasFormat(),
     EfficientTdnnFormat(),
+    ElasticResNetFormat(),
     HatFormat(),
     CsvFormat(),
     JsonFormat(),

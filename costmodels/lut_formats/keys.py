@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from ...profiler.errors import MissingPackage
 from ..spaces.cell import Cell
 from ..spaces.kinds import Shape
+
+#: What a reader finds under one key: a number, a row, or a row for each block.
+UnderKey: TypeAlias = float | Mapping[str, float | int] | Sequence[Mapping[str, float]]
 
 
 def sizes(cell: Cell) -> str:
@@ -21,7 +25,7 @@ def ratio_key(cell: Cell) -> str:
     return f"expanded_conv-{sizes(cell)}-expand:{spec.expand:g}-kernel:{spec.kernel}-stride:{spec.stride}-idskip:{skip}"
 
 
-def yaml_text(rows: Mapping[str, Mapping[str, float | int]], name: str) -> str:
+def yaml_text(rows: Mapping[str, UnderKey], name: str) -> str:
     """Plain Python numbers through ``safe_dump``, which writes 1.0e-07: YAML 1.1 readers take 1e-07 for a string.
 
     Raises:

@@ -31,7 +31,7 @@ class Position:
         layer: the layer of the space file, or the choice, and ``offset`` the place within its repetitions, from 0.
         names: a name for each candidate.
         cells: the candidates themselves; empty where what stands there depends on other choices too (``slots.Slot``).
-        params: what each candidate says, by name, where there are no cells that say it.
+        params: what each candidate says in the file, by name, where its cell does not say it.
     """
 
     layer: str
@@ -42,8 +42,10 @@ class Position:
 
     def values(self, parameter: str) -> list[Value] | None:
         """What each candidate says of a parameter; None where one says nothing of it."""
-        said = [cell.params for cell in self.cells] if self.cells else self.params
-        return [one[parameter] for one in said] if said and all(parameter in one for one in said) else None
+        for said in ([cell.params for cell in self.cells], self.params):
+            if said and all(parameter in one for one in said):
+                return [one[parameter] for one in said]
+        return None
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ is imported only by ``build``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -141,7 +142,7 @@ def _tokens(shape: Shape, values: Values) -> Shape:
 
 
 def _statistics(shape: Shape, values: Values) -> Shape:
-    return (shape[0], 2 * shape[1])
+    return (shape[0], 2 * math.prod(shape[1:-1]))
 
 
 _ATTENTION: Mapping[str, FieldRule] = {"heads": int, "head_size": int, "norm": _NORMS}
@@ -160,6 +161,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             (4,),
             {"out": int, "stride": 1, "kernel": 3, "downsample": ("conv", "average_pool")},
             _strided,
+        ),
+        "three_conv_residual": Kind(
+            "vision_blocks.ThreeConvResidual",
+            (4,),
+            {"out": int, "mid": int, "kernel": 3, "stride": 1, "squeeze": 0},
+            _strided,
+            mid_of="input",
         ),
         "pool": Kind("vision_blocks.Pool", (4,), {"kind": ("max", "average"), "kernel": 3, "stride": 1}, _strided),
         "osa": Kind(
@@ -260,5 +268,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _strided,
         ),
         "attentive_statistics": Kind("speech_blocks.AttentiveStatistics", (3,), {"squeeze": 128}, _statistics),
+        "statistics_pool": Kind("speech_blocks.StatisticsPool", (3, 4), {}, _statistics),
     }
 )

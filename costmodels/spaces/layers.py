@@ -311,7 +311,9 @@ class LayerReader:
             if place is None:
                 self.sequence.append(cells[0])
                 return
-            self.positions[place] = replace(self.positions[place], cells=cells, params=())
+            self.positions[place] = replace(
+                self.positions[place], cells=cells, params=_unsaid(cells, self.positions[place].params)
+            )
             self.sequence.append(self.positions[place])
             return
         scope = self.depending_scope(
@@ -357,6 +359,14 @@ def _parts_of(
 
 #: The value that a layer of several parts adds at its end.
 _ADDED = "added"
+
+
+def _unsaid(cells: Sequence[Cell], params: Sequence[Mapping[str, Value]]) -> tuple[Mapping[str, Value], ...]:
+    """What candidates say in the file and their cells do not: the ratio that channels were worked out from."""
+    if any(cell.spec.block not in KINDS for cell in cells):
+        return ()
+    ratios = {name for cell in cells for name in block_fields(cell.spec.block) if name not in cell.params}
+    return tuple({name: value for name, value in given.items() if name in ratios} for given in params)
 
 
 def _has_stride(layer: Table) -> bool:

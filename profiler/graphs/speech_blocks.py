@@ -5,13 +5,14 @@ Signals are (N, C, L): batch, channels, time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from .operators import GraphBuilder
 from .recurrent_operators import Form, gru, lstm, selective_scan
 from .sequence_operators import dense, layer_norm
-from .tensor_operators import activate, binary, concat, softmax, split, swish, transpose
+from .tensor_operators import activate, binary, concat, reduce_mean, reshape, softmax, split, swish, transpose
 from .vision_operators import EPSILON, batch_norm, channel_gate, conv, group_norm
 
 #: (kernel, stride) of the front end of wav2vec 2.0, HuBERT and LightHuBERT: 320 samples a frame (Hsu et al., 2021).
@@ -128,6 +129,25 @@ class AttentiveStatistics:
         # Rounding can take a variance of nothing below zero.
         spread = graph.node("Max", [spread, graph.scalar(EPSILON)], (n, channels))
         return concat(graph, [mean, graph.node("Sqrt", [spread], (n, channels))], 1)
+
+
+@dataclass(frozen=True)
+class StatisticsPool:
+    """Mean and deviation of every channel over time (Snyder et al., ICASSP 2018, §2.1).
+
+    (N, C, L) becomes (N, 2 C); of (N, C, H, L) each row of each channel is a channel of its own: (N, 2 C H).
+    """
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        shape = graph.shapes[x]
+        channels, length = math.prod(shape[1:-1]), shape[-1]
+        y = reshape(graph, x, (shape[0], channels, length)) if len(shape) == 4 else x
+        rest = binary(graph, "Sub", y, reduce_mean(graph, y, [-1]))
+        squares = _total(graph, binary(graph, "Mul", rest, rest))
+        # A constant signal has no deviation, and the root no slope there: the source keeps the sum above this.
+        squares = graph.node("Max", [squares, graph.scalar(1e-10)], (shape[0], channels))
+        spread = graph.node("Sqrt", [binary(graph, "Div", squares, graph.scalar(length))], (shape[0], channels))
+        return concat(graph, [reduce_mean(graph, y, [-1], keep=False), spread], 1)
 
 
 def _total(graph: GraphBuilder, x: str) -> str:

@@ -56,6 +56,31 @@ class BasicResidual:
 
 
 @dataclass(frozen=True)
+class ThreeConvResidual:
+    """3×3, k×k and 1×1 with a shortcut and ReLU after the sum: the block of EfficientTDNN's elastic ResNet.
+
+    The first convolution has the stride and narrows; the one in the middle is where the kernel is chosen.
+
+    Attributes:
+        squeeze: channels inside squeeze-and-excitation (ReLU, hard sigmoid) behind the middle; 0 for none.
+    """
+
+    out: int
+    mid: int
+    kernel: int = 3
+    stride: int = 1
+    squeeze: int = 0
+
+    def build(self, graph: GraphBuilder, x: str) -> str:
+        y = conv(graph, x, self.mid, kernel=3, stride=self.stride, activation="relu")
+        y = conv(graph, y, self.mid, kernel=self.kernel, activation="relu")
+        if self.squeeze:
+            y = channel_gate(graph, y, self.squeeze, inner="relu", gate="hard_sigmoid")
+        y = conv(graph, y, self.out, kernel=1)
+        return graph.activate(graph.add(reshaped(graph, x, self.out, self.stride, "conv"), y), "relu")
+
+
+@dataclass(frozen=True)
 class MobileBottleneck:
     """MBConv: expand 1×1, depthwise k×k, squeeze-and-excitation, project 1×1 (Tan and Le, ICML 2019, table 1).
 
