@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, Select, Table, and_, delete, exists, or_, select, text, true, union, update
+from sqlalchemy import Connection, Select, Table, and_, case, delete, exists, or_, select, text, true, union, update
 
 from ..profiler.errors import ArtefactError, StoreError
 from ..profiler.records import content_hash
@@ -18,7 +18,20 @@ from . import schema
 from .codec import CODEC, decode_visits
 from .connect import Database, insert_missing
 from .outgoing import Batch, Source
-from .portable import ANNOTATION, CATALOGUE, JOB, MEASURED, MEASUREMENT, NUMBERS, PARTS, RAW, Portable, Row, key_here
+from .portable import (
+    ANNOTATION,
+    CATALOGUE,
+    JOB,
+    MEASURED,
+    MEASUREMENT,
+    NUMBERS,
+    PARTS,
+    RAW,
+    Portable,
+    Row,
+    Value,
+    key_here,
+)
 from .records import TakenOver
 from .staging import stage, staged
 
@@ -59,6 +72,9 @@ def take_over(source: Source, target: Database, progress: Progress | None = None
         refused += others
         if progress is not None:
             progress(size, total)
+    for some in source.catalogue(JOB):
+        with target.write() as connection:
+            _finish_jobs(connection, some)
     return TakenOver(rows[MEASUREMENT.name], known, tuple(refused), rows)
 
 
@@ -67,11 +83,18 @@ def _check_hashes(portable: Portable, rows: list[Row]) -> None:
         return
     key, document = portable.columns.index(portable.key[0]), portable.columns.index("document")
     for row in rows:
-        if content_hash(json.loads(str(row[document]))) != row[key]:
+        if not _stands_for(row[key], str(row[document])):
             raise ArtefactError(
                 f"The {portable.name} {row[key]!r} does not have the contents that its name is the hash of.",
                 remedy="It was altered: export anew, or take a copy from before.",
             )
+
+
+def _stands_for(key: Value, document: str) -> bool:
+    try:
+        return content_hash(json.loads(document)) == key
+    except ValueError:  # no JSON at all, or with numbers that JSON does not have
+        return False
 
 
 def _take_catalogue(connection: Connection, portable: Portable, rows: list[Row]) -> int:
@@ -84,18 +107,24 @@ def _take_catalogue(connection: Connection, portable: Portable, rows: list[Row])
 
 
 def _take_jobs(connection: Connection, fresh: Table) -> int:
-    here, job = schema.campaign, schema.job
-    key = key_here(fresh.c.dedupe_key, here.c.id)
+    """A finished job is open here until its measurement is here."""
+    here = schema.campaign
+    own = [name for name in JOB.columns if name not in ("campaign_name", "dedupe_key", "state")]
+    state = case((fresh.c.state == "done", "pending"), else_=fresh.c.state)
+    rows = select(here.c.id, key_here(fresh.c.dedupe_key, here.c.id), state, *(fresh.c[name] for name in own))
+    rows = rows.join_from(fresh, here, here.c.name == fresh.c.campaign_name)
+    return _insert(connection, schema.job, ("campaign_id", "dedupe_key", "state", *own), rows)
+
+
+def _finish_jobs(connection: Connection, rows: list[Row]) -> None:
+    """As when somebody else's measurement finishes a job (``campaigns.close_attempt``)."""
+    _lock(connection)
+    fresh, here, job = stage(connection, JOB, rows), schema.campaign, schema.job
     its_campaign = here.c.name == fresh.c.campaign_name
-    own = [name for name in JOB.columns if name not in ("campaign_name", "dedupe_key")]
-    rows = select(here.c.id, key, *(fresh.c[name] for name in own)).join_from(fresh, here, its_campaign)
-    added = _insert(connection, job, ("campaign_id", "dedupe_key", *own), rows)
-    # As when somebody else's measurement finishes a job (``campaigns.close_attempt``): that measurement comes along.
-    done = select(key).join_from(fresh, here, its_campaign).where(fresh.c.state == "done")
-    finished = and_(job.c.state != "done", job.c.dedupe_key.in_(done))
+    done = select(key_here(fresh.c.dedupe_key, here.c.id)).join_from(fresh, here, its_campaign)
+    finished = and_(job.c.state != "done", job.c.dedupe_key.in_(done.where(fresh.c.state == "done")))
     unleased = {"lease_owner": None, "lease_token": None, "lease_until": None}
     connection.execute(update(job).where(finished).values(state="done", **unleased))
-    return added
 
 
 def _take_batch(connection: Connection, batch: Batch) -> tuple[dict[str, int], list[str]]:
