@@ -1,7 +1,7 @@
 """The command ``edgecost``: its sub-commands, its exit codes, and the one place where an error becomes a message.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 measured but unstable; 4 the runtime could not be started; 5 a check that
-was asked for is not met; 6 the model cannot be used; 7 the database cannot be used; 8 a predictor or LUT file is
+was asked for is not met; 6 the model cannot be used; 7 the database cannot be used; 8 a predictor, LUT or export is
 refused; 9 a package is missing; 10 a file cannot be written; 130 interrupted.
 """
 
@@ -32,6 +32,7 @@ from . import (
     luts,
     model_cards,
     models,
+    moving,
     onboard,
     op_export,
     probe,
@@ -73,6 +74,8 @@ for command in (
     op_export.export_ops,
 ):
     luts.lut.add_command(command)
+for command in (moving.export, moving.import_, moving.merge):
+    stores.db.add_command(command)
 for command in (
     quickstart.quickstart,
     profiles.profile,

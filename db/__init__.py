@@ -6,11 +6,25 @@ connect     opens an engine, names its errors, brings the schema to head
 schema      the tables; migrations/ the same, step by step
 codec       visits as bytes
 workloads, measurements, campaigns   the statements
+portable    the tables as they travel between stores
+outgoing, intake     reads a store as it travels; takes it over into another
+export, export_file, export_reader   the same as Parquet files
+other_store, bulk, staging           somebody else's file; many rows at once, and where they wait
 records     what campaigns and jobs look like from outside
 store       the one door
 """
 
-from .records import CampaignSummary, Interrupted, Job, NewJob, SpooledVisit, StoreCounts
+from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
 from .store import Store
 
-__all__ = ["CampaignSummary", "Interrupted", "Job", "NewJob", "SpooledVisit", "Store", "StoreCounts"]
+__all__ = [
+    "CampaignSummary",
+    "Exported",
+    "Interrupted",
+    "Job",
+    "NewJob",
+    "SpooledVisit",
+    "Store",
+    "StoreCounts",
+    "TakenOver",
+]

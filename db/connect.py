@@ -55,11 +55,11 @@ def resolve_url(where: str | os.PathLike[str] | None) -> URL:
 
 
 class Database:
-    """An engine with its transactions. ``label`` is the URL without its password."""
+    """An engine with its transactions. ``label`` is the URL without its password, unless another is given."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, label: str | None = None) -> None:
         self.url = url
-        self.label = url.render_as_string(hide_password=True)
+        self.label = url.render_as_string(hide_password=True) if label is None else label
         self.engine = _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgresql_engine(url)
 
     @property
@@ -74,6 +74,19 @@ class Database:
             StoreError: by cause.
         """
         with in_our_words(self.label), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, in which every statement sees the same state. SQLite has no other kind.
+
+        Raises:
+            StoreError: by cause.
+        """
+        engine = self.engine
+        if self.dialect == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with in_our_words(self.label), engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..profiler.records import Visit
 
@@ -87,3 +88,30 @@ class StoreCounts:
     size_bytes: int
     schema_revision: str
     dialect: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, its size, rows by table."""
+
+    folder: Path
+    size_bytes: int
+    schema_revision: str
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What became of the measurements of an export or of another store.
+
+    Attributes:
+        new: added.
+        known: there already, with the same contents; left as they are.
+        refused: identities under which the store has other contents; nothing of them was taken.
+        rows: rows that were added, by table.
+    """
+
+    new: int
+    known: int
+    refused: tuple[str, ...]
+    rows: Mapping[str, int]

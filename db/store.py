@@ -1,4 +1,4 @@
-"""The one door to the store: each method is one transaction. The statements are in the modules beside."""
+"""The one door to the store: each method is one transaction, or says otherwise. The statements stand beside it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..profiler.records import Device, Environment, Json, Measurement, Quantity, RuntimeProfile, Sensor
 from ..profiler.runtimes import NamedRuntime
-from . import campaigns, measurements, named_runtimes, workloads
+from . import campaigns, intake, measurements, named_runtimes, workloads
 from .connect import Database, resolve_url
 from .counts import counts
-from .records import CampaignSummary, Interrupted, Job, NewJob, SpooledVisit, StoreCounts
+from .export import export
+from .export_reader import open_export
+from .other_store import open_copy
+from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
 from .upgrade import bring_to_head
 
 if TYPE_CHECKING:
@@ -250,6 +253,42 @@ class Store:
         """All campaigns with their jobs by state, oldest first."""
         with self._database.read() as connection:
             return campaigns.summaries(connection)
+
+    # To another store and from it.
+
+    def export_parquet(
+        self, folder: Path, *, devices: Collection[str] = (), progress: intake.Progress | None = None
+    ) -> Exported:
+        """Write everything, or what was measured on ``devices`` (names or identities), as Parquet into a new folder.
+
+        Raises:
+            UsageError: there is no such device.
+            OutputError: the folder holds something, or cannot be written.
+        """
+        return export(self._database, folder, devices, progress)
+
+    def import_parquet(self, place: Path, *, progress: intake.Progress | None = None) -> TakenOver:
+        """Add what an export has and this store has not; the export is checked whole before anything is added.
+
+        One transaction for each batch of whole measurements; called again, it adds what an interrupted one left.
+
+        Raises:
+            ArtefactError: it is damaged, was altered, or is something else.
+            SchemaMismatch: a newer edgecost wrote it.
+        """
+        with open_export(place) as source:
+            return intake.take_over(source, self._database, progress)
+
+    def merge(self, other: Path, *, progress: intake.Progress | None = None) -> TakenOver:
+        """Add what another SQLite store, of this schema or an older one, has and this one has not; it is not changed.
+
+        In transactions as ``import_parquet``.
+
+        Raises:
+            SchemaMismatch: a newer edgecost wrote it.
+        """
+        with open_copy(other) as source:
+            return intake.take_over(source, self._database, progress)
 
     def counts(self) -> StoreCounts:
         """Rows by table, size in bytes, schema and engine."""

@@ -19,7 +19,7 @@
     │   ├── StoreUnwritable
     │   ├── StoreBusy
     │   └── SchemaMismatch
-    ├── ArtefactError             8   a predictor or LUT file is refused
+    ├── ArtefactError             8   a predictor file, LUT file or export is refused
     ├── MissingPackage            9   an optional package is not installed
     └── OutputError              10   a file or folder cannot be written
 """
@@ -115,7 +115,7 @@ class SchemaMismatch(StoreError):
 
 
 class ArtefactError(EdgecostError):
-    """A predictor or LUT file is refused."""
+    """A predictor file, LUT file or export is refused."""
 
     exit_code = 8
 
