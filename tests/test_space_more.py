@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -12,7 +14,7 @@ from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.weights import complete
 
-NEW = ("fbnet-cifar", "mobilenetv3-large", "ofa-proxyless", "singlepath-nas")
+NEW = ("fbnet-cifar", "mnasnet-a1", "mobilenetv3-large", "ofa-proxyless", "singlepath-nas")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,7 @@ NEW = ("fbnet-cifar", "mobilenetv3-large", "ofa-proxyless", "singlepath-nas")
         ("singlepath-nas", 20, 51, 46, 6),
         ("fbnet-cifar", 22, 112, 106, 4),
         ("mobilenetv3-large", 0, 17, 17, 20),
+        ("mnasnet-a1", 0, 15, 15, 19),
     ],
 )
 def test_counts(name: str, positions: int, cells: int, measurable: int, fixed: int) -> None:
@@ -80,6 +83,18 @@ def test_mobilenetv3_large_is_the_network_of_its_paper() -> None:
     assert made.size == 1
     # Paper, table 3: 219 million multiply-adds, of the whole network with its pointwise additions left out.
     assert workload_macs(made.build(made.sample(1, 0)[0])) == pytest.approx(219e6, rel=0.02)
+
+
+def test_mnasnet_a1_is_the_network_of_its_paper() -> None:
+    made = load_space("mnasnet-a1")
+    network = made.build(made.sample(1, 0)[0])
+    # Paper, table 1: 312 million multiply-adds and 3.9 million parameters, which other code counts as 3,887,038.
+    assert workload_macs(network) == pytest.approx(312e6, rel=0.02)
+    weights = sum(math.prod(weight.shape) for weight in network.weights)
+    # A folded norm is a bias; before, it has a scale too.
+    blocks = [cell.spec for cell in made.fixed if cell.spec.block == "inverted_residual"]
+    assert weights + 32 + 1280 + sum(block.mid * (1 + block.expands) + block.out for block in blocks) == 3_887_038
+    assert [block.squeeze for block in blocks if block.squeeze] == [6, 10, 10, 20, 28, 28, 40, 40]
 
 
 @pytest.mark.parametrize("name", NEW)
