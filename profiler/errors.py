@@ -21,7 +21,11 @@
     │   └── SchemaMismatch
     ├── ArtefactError             8   a predictor file, LUT file or export is refused
     ├── MissingPackage            9   an optional package is not installed
-    └── OutputError              10   a file or folder cannot be written
+    ├── OutputError              10   a file or folder cannot be written
+    └── HubError                 11   the hub cannot be used
+        ├── HubUnreachable
+        ├── HubRefused
+        └── BadDocument
 """
 
 from __future__ import annotations
@@ -130,3 +134,21 @@ class OutputError(EdgecostError):
     """A file or folder cannot be written."""
 
     exit_code = 10
+
+
+class HubError(EdgecostError):
+    """The hub cannot be used."""
+
+    exit_code = 11
+
+
+class HubUnreachable(HubError):
+    """The hub does not answer, or not now."""
+
+
+class HubRefused(HubError):
+    """The hub does not let this agent or person do that."""
+
+
+class BadDocument(HubError):
+    """What was sent is not what the protocol says."""
