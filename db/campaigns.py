@@ -12,23 +12,31 @@ from dataclasses import asdict
 from datetime import timedelta
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
 
-from ..profiler.records import Json, Status, Visit
+from ..profiler.records import Json, Visit
 from . import schema
+from .attempts import NO_LEASE
 from .codec import decode_visits, encode_visits
 from .connect import count_inserted, insert_missing, now, stamp
 from .records import CampaignSummary, Interrupted, Job, NewJob, SpooledVisit
 
 #: A job that failed three times fails by itself, not by chance.
 MAX_ATTEMPTS = 3
-_NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}
 
 
-def open_campaign(connection: Connection, name: str, space: str, settings: Mapping[str, Json]) -> int:
+def open_campaign(
+    connection: Connection, name: str, space: str, settings: Mapping[str, Json], selector: str | None = None
+) -> int:
     """The id of the campaign with this name, made when there is none; the settings that were stored first stay."""
     table = schema.campaign
-    row = {"name": name, "space": space, "settings": dict(settings), "created_at": stamp(now(connection))}
+    row: dict[str, object] = {
+        "name": name,
+        "space": space,
+        "settings": dict(settings),
+        "created_at": stamp(now(connection)),
+    }
+    row["selector"] = selector
     connection.execute(insert_missing(table, connection), row)
     return int(connection.execute(select(table.c.id).where(table.c.name == name)).scalar_one())
 
@@ -64,7 +72,7 @@ def lease_jobs(connection: Connection, campaign_id: int, owner: str, limit: int,
         "lease_until": stamp(moment + timedelta(seconds=lease_s)),
     }
     connection.execute(update(table).where(table.c.id.in_([row["id"] for row in rows])).values(lease))
-    return [_job(row, lease["lease_token"]) for row in rows]
+    return [job_of(row, lease["lease_token"]) for row in rows]
 
 
 def extend_leases(connection: Connection, owner: str, lease_s: float) -> int:
@@ -75,25 +83,7 @@ def extend_leases(connection: Connection, owner: str, lease_s: float) -> int:
 
 def release_leases(connection: Connection, owner: str) -> int:
     """Give back all jobs of ``owner``; their number."""
-    return connection.execute(update(schema.job).where(_held_by([owner])).values(state="pending", **_NO_LEASE)).rowcount
-
-
-def close_attempt(connection: Connection, job_id: int, status: Status, lease_token: str | None) -> None:
-    """Move a job on after an attempt.
-
-    A latency finishes it, whoever measured. Anything else counts as a failed attempt, except an interruption, and gives
-    the job back; with ``lease_token`` only while that lease stands, so that a late loser leaves the next owner alone.
-    """
-    table = schema.job
-    if status.has_latency:
-        connection.execute(update(table).where(table.c.id == job_id).values(state="done", **_NO_LEASE))
-        return
-    attempts = table.c.attempts + (0 if status is Status.INTERRUPTED else 1)
-    state = case((attempts >= table.c.max_attempts, "failed"), else_="pending")
-    statement = update(table).where(table.c.id == job_id, table.c.state.in_(("pending", "leased")))
-    if lease_token is not None:
-        statement = statement.where(table.c.lease_token == lease_token)
-    connection.execute(statement.values(attempts=attempts, state=state, **_NO_LEASE))
+    return connection.execute(update(schema.job).where(_held_by([owner])).values(state="pending", **NO_LEASE)).rowcount
 
 
 def spool_visits(connection: Connection, rows: Sequence[SpooledVisit]) -> None:
@@ -135,7 +125,7 @@ def recover_spool(connection: Connection, campaign_id: int, dead: Collection[str
     ).mappings()
     found = [_interrupted(measurement_id, list(group)) for measurement_id, group in groupby(rows, key=_measurement_id)]
     held = and_(job.c.campaign_id == campaign_id, _held_by(dead))
-    connection.execute(update(job).where(held).values(state="pending", **_NO_LEASE))
+    connection.execute(update(job).where(held).values(state="pending", **NO_LEASE))
     return found
 
 
@@ -158,7 +148,7 @@ def _held_by(names: Collection[str]) -> ColumnElement[bool]:
     return and_(schema.job.c.state == "leased", schema.job.c.lease_owner.in_(sorted(names)))
 
 
-def _job(row: RowMapping, lease_token: str | None) -> Job:
+def job_of(row: RowMapping, lease_token: str | None) -> Job:
     return Job(
         id=row["id"],
         graph_hash=row["graph_hash"],
@@ -176,4 +166,4 @@ def _measurement_id(row: RowMapping) -> str:
 
 def _interrupted(measurement_id: str, rows: Sequence[RowMapping]) -> Interrupted:
     visits: tuple[Visit, ...] = tuple(visit for row in rows for visit in decode_visits(row["payload"]))
-    return Interrupted(_job(rows[0], rows[0]["lease_token"]), measurement_id, visits)
+    return Interrupted(job_of(rows[0], rows[0]["lease_token"]), measurement_id, visits)

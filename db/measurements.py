@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, fun
 from ..profiler.errors import UsageError
 from ..profiler.records import Energy, Json, Latency, Measurement, PeakMemory, Quantity, Reading, Status
 from . import schema
-from .campaigns import close_attempt
+from .attempts import Attempt, close_attempt, lock_job
 from .codec import CODEC, decode_visits, encode_visits
 from .connect import insert_missing, now, stamp
 
@@ -48,6 +48,16 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
 
     False when it was there already.
     """
+    job = None if job_id is None else lock_job(connection, job_id)
+    added = add(connection, measurement, job_id)
+    if added and job_id is not None and job is not None:
+        owner = job["lease_owner"] or ""
+        close_attempt(connection, Attempt(job_id, measurement.measurement_id, measurement.status, owner, lease_token))
+    return added
+
+
+def add(connection: Connection, measurement: Measurement, job_id: int | None) -> bool:
+    """Measurement, readings, raw visits and the end of its spool; its job stays as it is. False when it was there."""
     table = schema.measurement
     statement = insert_missing(table, connection).values(_row(connection, measurement, job_id))
     added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
@@ -56,8 +66,6 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
     traces = list(_traces(measurement)) if added else []
     if traces:
         connection.execute(insert(schema.measurement_raw), traces)
-    if added and job_id is not None:
-        close_attempt(connection, job_id, measurement.status, lease_token)
     spool = schema.visit_spool
     connection.execute(delete(spool).where(spool.c.measurement_id == measurement.measurement_id))
     return added

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003")
+REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0004")
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -40,7 +40,7 @@ metadata = MetaData(
 )
 
 #: SQLite counts rows only in a column of the exact type INTEGER.
-_RowId = BigInteger().with_variant(Integer(), "sqlite")
+row_id = BigInteger().with_variant(Integer(), "sqlite")
 
 device = Table(
     "device",
@@ -88,19 +88,22 @@ workload = Table(
 campaign = Table(
     "campaign",
     metadata,
-    Column("id", _RowId, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("name", Text, nullable=False),
     Column("space", Text, nullable=False),
     Column("settings", JSON, nullable=False),
     Column("created_at", Text, nullable=False),
+    #: Which boards of a fleet may work on it (``fleet/selector.py``); NULL leaves it to the machine that made it.
+    Column("selector", Text),
+    Column("cancelled_at", Text),
     UniqueConstraint("name"),
 )
 
 job = Table(
     "job",
     metadata,
-    Column("id", _RowId, primary_key=True),
-    Column("campaign_id", _RowId, ForeignKey(campaign.c.id), nullable=False),
+    Column("id", row_id, primary_key=True),
+    Column("campaign_id", row_id, ForeignKey(campaign.c.id), nullable=False),
     Column("graph_hash", Text, ForeignKey(workload.c.graph_hash), nullable=False),
     Column("purpose", Text, nullable=False),
     Column("label", Text, nullable=False),
@@ -112,19 +115,32 @@ job = Table(
     Column("lease_token", Text),
     Column("lease_until", Text),
     Column("dedupe_key", Text, nullable=False),
+    #: The one device that it is for; NULL is whichever the campaign's selector matches.
+    Column("device_identity", Text),
+    #: Why it failed: ``exhausted``, ``expired``, ``quarantined``, ``cancelled``.
+    Column("reason", Text),
+    #: How often a board died with it in hand.
+    Column("kills", Integer, nullable=False, server_default="0"),
     UniqueConstraint("dedupe_key"),
     CheckConstraint("state IN ('pending', 'leased', 'done', 'failed')", name="state"),
     CheckConstraint("(state = 'leased') = (lease_owner IS NOT NULL)", name="lease"),
 )
 Index(None, job.c.campaign_id, job.c.state, job.c.priority)
 Index(None, job.c.lease_owner)
+#: What the reaper looks for.
+Index(
+    "ix_job_running_out",
+    job.c.lease_until,
+    sqlite_where=job.c.state == "leased",
+    postgresql_where=job.c.state == "leased",
+)
 
 #: One attempt. ``latency_*`` are all NULL when the attempt has no latency; triggers refuse UPDATE and DELETE.
 measurement = Table(
     "measurement",
     metadata,
     Column("measurement_id", Text, primary_key=True),
-    Column("job_id", _RowId, ForeignKey(job.c.id)),
+    Column("job_id", row_id, ForeignKey(job.c.id)),
     Column("graph_hash", Text, ForeignKey(workload.c.graph_hash), nullable=False),
     Column("profile_hash", Text, ForeignKey(runtime_profile.c.profile_hash), nullable=False),
     Column("environment_hash", Text, ForeignKey(environment.c.environment_hash), nullable=False),
@@ -244,7 +260,7 @@ measurement_raw = Table(
 annotation = Table(
     "annotation",
     metadata,
-    Column("id", _RowId, primary_key=True),
+    Column("id", row_id, primary_key=True),
     Column("measurement_id", Text, ForeignKey(measurement.c.measurement_id), nullable=False),
     Column("author", Text, nullable=False),
     Column("verdict", Text, nullable=False),
@@ -261,7 +277,7 @@ visit_spool = Table(
     Column("measurement_id", Text, primary_key=True),
     Column("session", Text, primary_key=True),
     Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    Column("job_id", _RowId, ForeignKey(job.c.id), nullable=False),
+    Column("job_id", row_id, ForeignKey(job.c.id), nullable=False),
     Column("payload", LargeBinary, nullable=False),
 )
 Index(None, visit_spool.c.job_id)

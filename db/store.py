@@ -16,6 +16,8 @@ from .connect import Database, resolve_url
 from .counts import counts
 from .export import export
 from .export_reader import open_export
+from .fleet.door import Fleet
+from .fleet.wakeup import announce
 from .other_store import open_copy
 from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
 from .upgrade import bring_to_head
@@ -65,6 +67,11 @@ class Store:
     def url(self) -> str:
         """Where this is, without the password."""
         return self._database.label
+
+    @property
+    def fleet(self) -> Fleet:
+        """The door to what a fleet keeps here: boards, leases, receipts, models."""
+        return Fleet(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -202,15 +209,21 @@ class Store:
 
     # Campaigns and their jobs.
 
-    def open_campaign(self, name: str, space: str, settings: Mapping[str, Json]) -> int:
-        """The id of the campaign with this name, made when there is none; what was stored first stays."""
+    def open_campaign(self, name: str, space: str, settings: Mapping[str, Json], selector: str | None = None) -> int:
+        """The id of the campaign with this name, made when there is none; what was stored first stays.
+
+        Args:
+            selector: which boards of a fleet may work on it (``fleet/selector.py``); None: only who asks by its id.
+        """
         with self._database.write() as connection:
-            return campaigns.open_campaign(connection, name, space, settings)
+            return campaigns.open_campaign(connection, name, space, settings, selector)
 
     def add_jobs(self, campaign_id: int, jobs: Sequence[NewJob]) -> int:
         """Add the jobs whose ``dedupe_key`` is new in the store; their number. The workloads must have been put."""
         with self._database.write() as connection:
-            return campaigns.add_jobs(connection, campaign_id, jobs)
+            added = campaigns.add_jobs(connection, campaign_id, jobs)
+            announce(connection)
+            return added
 
     def lease_jobs(self, campaign_id: int, owner: str, limit: int, lease_s: float) -> list[Job]:
         """Take up to ``limit`` free jobs of the highest priority there is, oldest first.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 
 from ..profiler.errors import NotADatabase, SchemaMismatch
+from . import fleet_schema
 from .connect import Database
-from .schema import HEAD, REVISIONS, measurement, metadata
+from .schema import HEAD, REVISIONS, measurement
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -64,7 +65,7 @@ def alembic_config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    config.attributes["metadata"] = metadata
+    config.attributes["metadata"] = fleet_schema.agent.metadata  # with the tables of both files
     return config
 
 

@@ -193,7 +193,7 @@ def test_a_database_of_the_version_before_is_lifted_with_all_that_it_holds(datab
         with store._database.write() as connection:
             downgrade(alembic_config(connection), "edgecost_0002")
     with Store(database_url) as store:
-        assert store.counts().schema_revision == "edgecost_0003"
+        assert store.counts().schema_revision == "edgecost_0004"
         assert store.measurements(with_visits=True) == [measured()]
         store.record(measured("m2", peak_memory=MEMORY))
         assert ids(store, Quantity.MEMORY) == ["m2"]

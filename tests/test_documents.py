@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 
 import jsonschema
@@ -140,7 +141,6 @@ def test_what_may_be_left_out_has_its_default() -> None:
 
 @given(JSON)
 def test_whatever_arrives_is_read_or_refused(document: object) -> None:
-    try:
+    # Any other exception fails this test; hardly any JSON is a result.
+    with suppress(BadDocument):
         decode(Result, document)
-    except BadDocument as refused:
-        assert refused.message

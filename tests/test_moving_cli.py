@@ -47,7 +47,7 @@ def test_export_as_json_of_one_device(source: Path, tmp_path: Path, capsys: Capt
     code, said, _ = run(capsys, "db", "export", "--parquet", tmp_path / "out", *arguments)
     told = json.loads(said)
     assert code == 0
-    assert (told["rows"]["measurement"], told["schema_revision"]) == (5, "edgecost_0003")
+    assert (told["rows"]["measurement"], told["schema_revision"]) == (5, "edgecost_0004")
     assert told["size_bytes"] > 0
     code, _, err = run(capsys, "db", "export", "--parquet", tmp_path / "tx2", "--device", "tx2", "--db", source)
     assert code == 2

@@ -1,0 +1,70 @@
+"""Results of boards: measurement, receipt and the job's next state at once, and once, however often one is sent."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from ...profiler.errors import BadDocument
+from ...profiler.fleet_protocol import Result
+from ...profiler.records import Environment, RuntimeProfile
+from .. import measurements, schema, workloads
+from ..attempts import Attempt, close_attempt, lock_job
+from ..fleet_schema import receipt
+from .agents import one_agent
+from .records import Verdict
+
+
+def accept(connection: Connection, agent_id: str, result: Result) -> Verdict:
+    """Record what an agent sends; a result that was recorded before gets the answer that it got then.
+
+    Raises:
+        BadDocument: it is another device's, for another graph than the job's, or refers to what it does not bring.
+    """
+    measurement = result.measurement
+    job = lock_job(connection, result.job_id)  # first: two copies of one result wait for each other here
+    before = _receipt(connection, measurement.measurement_id)
+    if before is not None:
+        return before
+    if job is None:
+        raise BadDocument(f"there is no job {result.job_id}")
+    if measurement.graph_hash != job["graph_hash"] or measurement.purpose != job["purpose"]:
+        raise BadDocument(f"job {result.job_id} is for another graph or purpose than this result")
+    _put_references(connection, agent_id, result)
+    if not measurements.add(connection, measurement, result.job_id):
+        raise BadDocument(f"the measurement {measurement.measurement_id} stands in the store without a receipt")
+    attempt = Attempt(
+        job_id=result.job_id,
+        measurement_id=measurement.measurement_id,
+        status=measurement.status,
+        owner=agent_id,
+        lease_token=result.lease_token,
+        killed=bool(result.killed_by),
+    )
+    verdict, state = close_attempt(connection, attempt)
+    return Verdict(measurement.measurement_id, verdict, state, is_new=True)
+
+
+def _receipt(connection: Connection, measurement_id: str) -> Verdict | None:
+    row = connection.execute(select(receipt).where(receipt.c.measurement_id == measurement_id)).one_or_none()
+    return None if row is None else Verdict(row.measurement_id, row.verdict, row.job_state, is_new=False)
+
+
+def _put_references(connection: Connection, agent_id: str, result: Result) -> None:
+    measurement = result.measurement
+    if measurement.device_identity != one_agent(connection, agent_id).device_identity:
+        raise BadDocument("a board sends its own measurements only")
+    environment = Environment(result.environment)
+    try:
+        profile = RuntimeProfile.from_document(result.profile)
+    except ValueError as error:
+        raise BadDocument(f"the profile of a result: {error}") from error
+    if environment.environment_hash != measurement.environment_hash:
+        raise BadDocument("the environment is not the one that the measurement refers to")
+    if profile.profile_hash != measurement.profile_hash:
+        raise BadDocument("the runtime profile is not the one that the measurement refers to")
+    if measurement.energy is not None and measurement.energy.sensor_hash is not None:
+        known = select(schema.sensor.c.sensor_hash).where(schema.sensor.c.sensor_hash == measurement.energy.sensor_hash)
+        if connection.execute(known).first() is None:
+            raise BadDocument("the energy refers to a sensor that the store does not know")
+    workloads.put_environment(connection, environment)
+    workloads.put_profile(connection, profile)
