@@ -40,10 +40,13 @@ def canary_drift(
     return now / float(np.median(earlier)) - 1.0
 
 
-def quiet_canary_ns(store: Store, device_identity: str, profile_hash: str, environment_hash: str) -> float | None:
+def quiet_canary_ns(
+    store: Store, device_identity: str, profile_hash: str, environment_hash: str | None
+) -> float | None:
     """What the canary takes on this device when nothing else runs; None where too few sessions tell.
 
-    Only sessions in the same environment count: with another governor another speed is the quiet one.
+    Only sessions in the same environment count: with another governor another speed is the quiet one. None asks for
+    sessions in any.
     """
     earlier = _canaries_us(store, device_identity, profile_hash, environment_hash=environment_hash)
     return float(np.percentile(earlier, _QUIET_PERCENTILE)) * 1e3 if len(earlier) >= SESSIONS_MIN else None

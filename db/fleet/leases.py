@@ -23,9 +23,6 @@ from .agents import one_agent
 from .records import Agent, Batch, HeldJob
 from .selector import Selector
 
-#: Prefix of ``workload.path`` for a model that the store itself holds.
-BLOB = "blob:"
-
 
 @dataclass(frozen=True)
 class Held:
@@ -105,7 +102,6 @@ def _with_workloads(connection: Connection, rows: Sequence[RowMapping], token: s
     found = []
     for row in rows:
         workload = workloads[row["graph_hash"]]
-        path = workload["path"]
         found.append(
             HeldJob(
                 job=job_of(row, token),
@@ -114,7 +110,6 @@ def _with_workloads(connection: Connection, rows: Sequence[RowMapping], token: s
                 kind=workload["kind"],
                 skeleton_zlib=workload["skeleton_zlib"],
                 weights=tuple(workload["weights"]),
-                model_sha256=path.removeprefix(BLOB) if path.startswith(BLOB) else "",
             )
         )
     return tuple(found)

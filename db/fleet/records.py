@@ -102,7 +102,6 @@ class HeldJob:
     kind: str
     skeleton_zlib: bytes = field(repr=False)
     weights: tuple[Mapping[str, Json], ...] = field(repr=False)
-    model_sha256: str = ""
 
 
 @dataclass(frozen=True)
