@@ -127,8 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package == "edgecost":
             raise
+        extra = "hub" if package in ("fastapi", "starlette", "uvicorn") else "host"
         return _say(
-            f"Error: this command needs the package {package}: pip install 'edgecost[host]'", MissingPackage.exit_code
+            f"Error: this command needs the package {package}: pip install 'edgecost[{extra}]'",
+            MissingPackage.exit_code,
         )
     except BrokenPipeError:
         # The reader of a pipe went away (`edgecost … | head`): nothing more can be said to it, at exit neither.
