@@ -185,6 +185,11 @@ class Fleet:
         with self._database.read() as connection:
             return jobs.open_in(connection, campaign_id)
 
+    def accepted_by(self, campaign_id: int) -> dict[str, int]:
+        """Results that counted, by the name of the board."""
+        with self._database.read() as connection:
+            return jobs.accepted_by(connection, campaign_id)
+
     def cancel(
         self, *, job_ids: Sequence[int] = (), campaign: str | None = None, by: str = "", address: str = ""
     ) -> int:
