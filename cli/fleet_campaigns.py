@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..costmodels.fleet.pool import Pool
     from ..costmodels.lut import Lut
     from ..costmodels.space import Space
+    from ..db import Store
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,7 @@ def run_on_fleet(space: Space, asked: FleetRun, db_url: str | None, as_json: boo
                 budget_s=asked.budget_s,
             )
         except KeyboardInterrupt:
-            talk.note(
-                "The boards go on. The same command follows them again; to end it: edgecost jobs cancel --campaign …"
-            )
+            talk.note("The boards go on; the same command follows them again. To end it: edgecost jobs cancel")
             raise
     if outcome.left or asked.limit is not None:
         _print_outcome(pool, outcome, None, [], as_json)
@@ -74,16 +73,14 @@ def run_on_fleet(space: Space, asked: FleetRun, db_url: str | None, as_json: boo
 
 
 def _write_table(
-    store: object, space: Space, pool: Pool, asked: FleetRun
+    store: Store, space: Space, pool: Pool, asked: FleetRun
 ) -> tuple[Lut | None, list[Path], GateError | None]:
     """The table and its files; or what is missing for one, to be told after what was done."""
     from ..costmodels.files import make_folder
     from ..costmodels.fleet.pool_lut import build_pool_lut
     from ..costmodels.lut_formats import lut_format
     from ..costmodels.predictor_file import load_predictor
-    from ..db import Store
 
-    assert isinstance(store, Store)
     model = None if asked.predictor is None else load_predictor(asked.predictor, metric="latency")[0]
     try:
         table = build_pool_lut(store, space, pool, model)
@@ -119,9 +116,7 @@ def _print_outcome(pool: Pool, outcome: FleetOutcome, table: Lut | None, files: 
     spread = table.provenance.get("boards_spread")
     if isinstance(spread, float):
         shared = table.provenance["boards_share_graphs"]
-        click.echo(
-            f"The slowest board takes {percent(spread)} longer than the fastest, by {shared} graphs that both measured."
-        )
+        click.echo(f"The slowest board takes {percent(spread)} longer than the fastest, by {shared} graphs of both.")
     sources = ", ".join(f"{table.source.count(name)} {name}" for name in sorted(set(table.source)))
     factor = f"; factor {table.scale:.4f} from {table.scale_fitted_on} whole networks" if table.scale_fitted_on else ""
     click.echo(f"{len(table)} cells: {sources}{factor}")

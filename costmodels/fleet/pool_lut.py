@@ -21,7 +21,9 @@ def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPre
         GateError: a cell was neither measured nor can be predicted.
     """
     found = load_pool_samples(store, pool.boards, pool.profile)
-    table = build_from_samples(store, space, pool.device, pool.profile, "", predictor, found.samples)
+    table = build_from_samples(
+        store, space, pool.device, pool.profile, _environment(store, pool), predictor, found.samples
+    )
     table = Lut.from_cells(table.cells, {**table.provenance, **told_of(pool, found)})
     # At the blocks' pace: of networks there are too few on each board to find it again.
     measured = load_pool_samples(store, pool.boards, pool.profile, purposes=("network",), factors=found.factors)
@@ -30,6 +32,16 @@ def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPre
         return table
     sums = table.price(networks.archs, corrected=False, space=space)
     return table.with_scale(fit_scale(sums, networks.measured), len(networks))
+
+
+def _environment(store: Store, pool: Pool) -> str:
+    """The one environment of all measurements, or that there were several: boards have their own."""
+    found = {
+        one.environment_hash
+        for board in pool.boards
+        for one in store.measurements(device_identity=board.identity, profile_hash=pool.profile.profile_hash)
+    }
+    return found.pop() if len(found) == 1 else f"{len(found)} environments"
 
 
 def told_of(pool: Pool, found: PoolSamples) -> dict[str, Json]:
