@@ -31,6 +31,7 @@ def hub() -> None:
 @click.option("--lease-time", "lease_s", type=click.FloatRange(min=5), default=90.0, show_default=True,
               help="Seconds that a board may be silent before its jobs go to others.")  # fmt: skip
 @db_option
+@json_option
 def serve(
     host: str,
     port: int,
@@ -40,6 +41,7 @@ def serve(
     proxies: str,
     lease_s: float,
     db_url: str | None,
+    as_json: bool,
 ) -> None:
     """Serve the hub of a database until Ctrl-C.
 
@@ -55,6 +57,9 @@ def serve(
     with Store(db_url) as store:
 
         def told(url: str) -> None:
+            if as_json:
+                print_json({"url": url, "database": store.url})
+                return
             click.echo(f"The hub of {store.url} serves at {url}   (Ctrl-C ends it)", err=True)
             click.echo("Let a board in:  edgecost hub enroll --label pool=nano", err=True)
 

@@ -81,6 +81,14 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
     return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
 
 
+def profiles_of(connection: Connection, device_identity: str) -> list[str]:
+    """Hashes of the runtime profiles that a device was measured with, the most recent last."""
+    table = schema.measurement
+    newest = func.max(table.c.started_at)
+    statement = select(table.c.profile_hash).where(table.c.device_identity == device_identity)
+    return list(connection.execute(statement.group_by(table.c.profile_hash).order_by(newest)).scalars())
+
+
 def session_conditions(
     connection: Connection, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
 ) -> list[dict[str, Json]]:

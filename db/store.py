@@ -188,6 +188,11 @@ class Store:
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
 
+    def profiles_of(self, device_identity: str) -> list[str]:
+        """Hashes of the runtime profiles that a device was measured with, the most recent last."""
+        with self._database.read() as connection:
+            return measurements.profiles_of(connection, device_identity)
+
     def session_conditions(
         self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
     ) -> list[dict[str, Json]]:
