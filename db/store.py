@@ -49,6 +49,7 @@ class Store:
             undo.callback(self._database.close)
             bring_to_head(self._database)
             undo.pop_all()
+        self._fleet = Fleet(self._database)
 
     @staticmethod
     def exists(url: str | os.PathLike[str] | None = None) -> bool:
@@ -71,7 +72,7 @@ class Store:
     @property
     def fleet(self) -> Fleet:
         """The door to what a fleet keeps here: boards, leases, receipts, models."""
-        return Fleet(self._database)
+        return self._fleet
 
     def close(self) -> None:
         self._database.close()

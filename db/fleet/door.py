@@ -20,6 +20,8 @@ class Fleet:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: Hashes of environments and profiles that were stored through this door; nothing ever removes one.
+        self._known: set[str] = set()
 
     def server_time(self) -> str:
         with self._database.read() as connection:
@@ -160,7 +162,10 @@ class Fleet:
     def accept(self, agent_id: str, result: Result) -> Verdict:
         """Raises as ``results.accept``."""
         with self._database.write() as connection:
-            return results.accept(connection, agent_id, result)
+            verdict = results.accept(connection, agent_id, result, self._known)
+        if verdict.is_new:  # what comes with a second copy of a result is not looked at
+            self._known |= {result.measurement.environment_hash, result.measurement.profile_hash}
+        return verdict
 
     def announce(self) -> None:
         """Wake whoever waits for work."""
