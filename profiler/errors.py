@@ -12,6 +12,7 @@
     │   ├── BrokenModel
     │   ├── DynamicShape
     │   ├── ExternalDataMissing
+    │   ├── UnsafeModel
     │   ├── UnsupportedOperator
     │   └── UnsupportedPrecision
     ├── StoreError                7   the database cannot be used
@@ -86,6 +87,10 @@ class DynamicShape(ModelError):
 
 class ExternalDataMissing(ModelError):
     """The model keeps weights in a file that is not there."""
+
+
+class UnsafeModel(ModelError):
+    """The model is not one that a runtime may be handed."""
 
 
 class UnsupportedOperator(ModelError):
