@@ -15,6 +15,7 @@ import click
 
 from ..profiler.errors import EdgecostError, MissingPackage
 from . import (
+    agents,
     arch_export,
     audit,
     campaigns,
@@ -97,6 +98,7 @@ for command in (
     campaigns.campaign,
     luts.lut,
     stores.db,
+    agents.agent,
     doctor.doctor,
     completion.completion,
 ):

@@ -29,7 +29,7 @@ class Reply:
     body: bytes
 
     @property
-    def json(self):  # noqa: ANN201  # whatever was sent
+    def json(self):  # whatever was sent
         return json.loads(self.body)
 
 
@@ -44,8 +44,15 @@ class Hub:
         return f"http://127.0.0.1:{self.port}"
 
     def ask(
-        self, verb: str, path: str, body: object = None, *, token: str = "", packed: bool = False,
-        headers: Mapping[str, str] | None = None, raw: bytes | None = None,
+        self,
+        verb: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str = "",
+        packed: bool = False,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
     ) -> Reply:
         """One request on a connection of its own."""  # fmt: skip
         sent = dict(headers or {})
