@@ -15,6 +15,7 @@ import click
 
 from ..profiler.errors import EdgecostError, MissingPackage
 from . import (
+    agents,
     arch_export,
     audit,
     campaigns,
@@ -103,6 +104,7 @@ for command in (
     fleet_jobs.jobs,
     luts.lut,
     stores.db,
+    agents.agent,
     doctor.doctor,
     completion.completion,
 ):

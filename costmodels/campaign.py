@@ -18,10 +18,10 @@ from pathlib import Path
 from ..db import Store
 from ..db.records import Interrupted, NewJob, SpooledVisit
 from ..devices.agent import MeasuringJob, WorkReport, work_off
-from ..profiler.conclusion import conclude, limit_status
+from ..profiler.conclusion import conclude_recovered
 from ..profiler.errors import StoreError
-from ..profiler.protocol import Settings, has_converged
-from ..profiler.records import Measurement, Status, Visit
+from ..profiler.protocol import Settings
+from ..profiler.records import Measurement, Visit
 from ..profiler.tasks import Task
 from ..profiler.workload import Workload
 from .local_setting import LocalSetting
@@ -152,19 +152,14 @@ class StoreSource:
         workload = self._store.workload(left.job.graph_hash)
         if workload is None:
             return None
-        # A runner that was started again goes on counting rounds: their order is the order of time.
-        visits = sorted(left.visits, key=lambda visit: visit.ordinal)
         task = Task(workload, left.job.purpose, left.measurement_id)
-        companion = companions.get(visits[-1].session)
-        measurement = conclude(
+        companion = companions.get(max(left.visits, key=lambda visit: visit.ordinal).session)
+        measurement = conclude_recovered(
             task,
             self._setting.stage,
-            visits,
-            _recovered_status(visits, self._settings),
-            "recovered after an interruption",
+            left.visits,
+            self._settings,
             overhead=None if companion is None else companion.overhead_ms,
-            started_at=None,
-            session=visits[-1].session,
         )
         if companion is not None:
             measurement = replace(measurement, environment_hash=companion.environment_hash)
@@ -194,13 +189,6 @@ class StoreSource:
         self._store.record(measurement, job.job_id, lease_token=job.lease_token)
         if self._progress is not None:
             self._progress(job, measurement)
-
-
-def _recovered_status(visits: Sequence[Visit], settings: Settings) -> Status:
-    if has_converged(visits, settings):
-        return Status.OK
-    status, _ = limit_status(visits, settings)
-    return status if status.has_latency else Status.INTERRUPTED
 
 
 def owner_is_alive(owner: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from ..devices.host import HostFacts, host_device, host_environment, read_conditions, read_host
+from ..devices.host import HostFacts, host_device, read_host
+from ..devices.host_stage import environment_now, host_stage
 from ..profiler.records import SIMULATOR, Device, Environment, RuntimeProfile
-from ..profiler.runtimes import host_profile, timing_cpus
+from ..profiler.runtimes import host_profile
 from ..profiler.tasks import Stage
 from ..profiler.tvm.client import is_remote
 from .drift import quiet_canary_ns
@@ -39,15 +39,7 @@ class LocalSetting:
         if is_remote(profile):
             return cls._behind_rpc(facts, profile)
         device = host_device(facts)
-        cpus = profile.affinity or timing_cpus(profile.threads)
-        stage = Stage(
-            profile,
-            host_environment(facts, profile, cpus),
-            device.identity,
-            cpus,
-            read_environment=partial(_environment_now, profile, cpus),
-            read_conditions=read_conditions,
-        )
+        stage = host_stage(profile, device.identity)
         return cls(facts, device, profile, stage)
 
     @classmethod
@@ -77,7 +69,7 @@ class LocalSetting:
         """The stage as it is at this moment: environment and, where a store knows it, how fast the machine can be."""
         stage = self.stage
         if not self.is_elsewhere:
-            stage = replace(stage, environment=_environment_now(self.profile, stage.cpus))
+            stage = replace(stage, environment=environment_now(self.profile, stage.cpus))
         if store is None:
             return stage
         store.put_environment(stage.environment)
@@ -90,7 +82,3 @@ class LocalSetting:
         store.put_device(self.device)
         store.put_profile(self.profile)
         store.put_environment(self.stage.environment)
-
-
-def _environment_now(profile: RuntimeProfile, cpus: tuple[int, ...]) -> Environment:
-    return host_environment(read_host(), profile, cpus)

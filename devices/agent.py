@@ -7,6 +7,7 @@ network: those are job sources.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,7 +22,11 @@ from ..profiler.workload import Workload
 
 @dataclass(frozen=True)
 class MeasuringJob:
-    """One job in this agent's hands."""
+    """One job in this agent's hands.
+
+    Attributes:
+        measurement_id: of the attempt that is about to be made.
+    """
 
     job_id: int
     purpose: str
@@ -29,6 +34,7 @@ class MeasuringJob:
     workload: Workload
     lease_token: str | None = None
     is_last_attempt: bool = False
+    measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class JobSource(Protocol):
@@ -61,6 +67,7 @@ def work_off(
     *,
     profile: RuntimeProfile,
     budget_s: float | None = None,
+    bench: Bench | None = None,
 ) -> WorkReport:
     """Measure until the source has no more jobs, or the budget is spent.
 
@@ -68,13 +75,14 @@ def work_off(
 
     Args:
         set_stage: called before each group, since the machine may have changed since the last one.
+        bench: what measures, and is ended afterwards; None for the profile's own.
 
     Raises:
         RunnerError: the runner cannot be started.
     """
     report = WorkReport()
-    with Bench.for_profile(profile) as bench:
-        _work_off(source, set_stage, settings, budget_s, bench, report)
+    with bench or Bench.for_profile(profile) as measuring:
+        _work_off(source, set_stage, settings, budget_s, measuring, report)
     return report
 
 
@@ -121,7 +129,7 @@ class _Relay:
     def __init__(self, source: JobSource, jobs: Sequence[MeasuringJob], report: WorkReport) -> None:
         self.source = source
         self.report = report
-        self.job_of = {Task(job.workload, job.purpose, is_last_attempt=job.is_last_attempt): job for job in jobs}
+        self.job_of = {Task(job.workload, job.purpose, job.measurement_id, job.is_last_attempt): job for job in jobs}
 
     def visited(self, visits: Sequence[tuple[Task, Visit]]) -> None:
         self.source.visited([(self.job_of[task], task.measurement_id, visit) for task, visit in visits])

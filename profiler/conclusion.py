@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from .protocol import PROTOCOL, VISITS_MIN, Settings, reaches_target
+from .protocol import PROTOCOL, VISITS_MIN, Settings, has_converged, reaches_target
 from .records import Json, Measurement, Status, Visit
 from .statistics import summarise
 from .tasks import Stage, Task
@@ -69,6 +69,35 @@ def limit_status(visits: Sequence[Visit], settings: Settings, *, is_last: bool =
     cause = f"rejected for {', '.join(reasons)}" if reasons else "the time was up"
     status = Status.UNSTABLE if is_last and valid >= enough else Status.REJECTED
     return status, f"{valid} of {len(visits)} visits valid, {settings.visits_min} are needed; {cause}"
+
+
+def conclude_recovered(
+    task: Task, stage: Stage, visits: Sequence[Visit], settings: Settings, *, overhead: float | None
+) -> Measurement:
+    """What the visits that a dead process left amount to: a number where there are enough, else an interruption.
+
+    Args:
+        overhead: what a companion that was finished in the same session says; None where there is none.
+    """
+    # A runner that was started again goes on counting rounds: their order is the order of time.
+    ordered = sorted(visits, key=lambda visit: visit.ordinal)
+    return conclude(
+        task,
+        stage,
+        ordered,
+        _recovered_status(ordered, settings),
+        "recovered after an interruption",
+        overhead=overhead,
+        started_at=None,
+        session=ordered[-1].session if ordered else "",
+    )
+
+
+def _recovered_status(visits: Sequence[Visit], settings: Settings) -> Status:
+    if has_converged(visits, settings):
+        return Status.OK
+    status, _ = limit_status(visits, settings)
+    return status if status.has_latency else Status.INTERRUPTED
 
 
 def timestamp(moment: datetime) -> str:

@@ -12,6 +12,7 @@
     │   ├── BrokenModel
     │   ├── DynamicShape
     │   ├── ExternalDataMissing
+    │   ├── UnsafeModel
     │   ├── UnsupportedOperator
     │   └── UnsupportedPrecision
     ├── StoreError                7   the database cannot be used
@@ -88,6 +89,10 @@ class ExternalDataMissing(ModelError):
     """The model keeps weights in a file that is not there."""
 
 
+class UnsafeModel(ModelError):
+    """The model is not one that a runtime may be handed."""
+
+
 class UnsupportedOperator(ModelError):
     """The runtime has no kernel for an operator of the model."""
 
@@ -143,11 +148,25 @@ class HubError(EdgecostError):
 
 
 class HubUnreachable(HubError):
-    """The hub does not answer, or not now."""
+    """The hub does not answer, or not now.
+
+    ``retry_after_s`` is how long it asks to be left alone; None where it does not say.
+    """
+
+    def __init__(self, message: str = "", *, remedy: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
 
 
 class HubRefused(HubError):
-    """The hub does not let this agent or person do that."""
+    """The hub does not let this agent or person do that.
+
+    ``status`` is HTTP's number for it; 0 where no HTTP was spoken.
+    """
+
+    def __init__(self, message: str = "", *, remedy: str = "", status: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
 
 
 class BadDocument(HubError):

@@ -39,6 +39,8 @@ def measure_group(
 ) -> GroupTimes:
     """Measure the tasks, interleaved; every task ends in exactly one call of ``listener.finished``.
 
+    But one that nobody wants any more (``Stage.is_unwanted``) ends without a word.
+
     Groups of two processes on the same CPUs take turns.
 
     An interruption (Ctrl-C) ends the runner and passes on; what ``listener.visited`` was given by then is all there is.
@@ -97,6 +99,12 @@ class _Group:
         for name in self._waiting():
             self._finish(name, status, message)
 
+    def _drop_unwanted(self) -> None:
+        if self.stage.is_unwanted is not None:
+            for name in self._waiting():
+                if self.stage.is_unwanted(name):
+                    del self.open[name]
+
     def _waiting(self) -> list[str]:
         return [name for name in self.open if name not in self.probes]
 
@@ -127,6 +135,7 @@ class _Group:
             self._ask(runner, list(self.open))
             while self._waiting():
                 answers = self._hear(runner)
+                self._drop_unwanted()
                 judged, ended = self._judge(answers), self._ended()
                 if len(ended) < len(self._waiting()):
                     # The next round runs while the results of this one are stored.

@@ -60,6 +60,7 @@ class Stage:
         read_environment: the environment as it is now; a group in which it changed is rejected. None never looks.
         read_conditions: what moves all the time (load, clock, temperature): kept beside the measurement, not judged.
         quiet_canary_ns: what the canary took in earlier, quiet sessions of this device; None where that is not known.
+        is_unwanted: whether nobody waits for an attempt any more, by its measurement id; asked between rounds.
     """
 
     profile: RuntimeProfile
@@ -69,6 +70,7 @@ class Stage:
     read_environment: Callable[[], Environment] | None = field(default=None, compare=False)
     read_conditions: Callable[[], Mapping[str, Json]] | None = field(default=None, compare=False)
     quiet_canary_ns: float | None = field(default=None, compare=False)
+    is_unwanted: Callable[[str], bool] | None = field(default=None, compare=False)
 
 
 @dataclass

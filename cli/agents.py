@@ -1,0 +1,237 @@
+"""``edgecost agent``: enrol this board at a hub, and measure what the hub asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import DEFAULT_RUNTIME, BudgetType, json_option
+from .output import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..devices.agent_home import AgentHome
+    from ..devices.service import AgentService
+    from ..devices.spool import SpoolCounts
+    from ..devices.told import Weight
+    from ..profiler.runtimes import NamedRuntime
+
+home_option = click.option(
+    "--home",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="EDGECOST_AGENT_HOME",
+    show_envvar=True,
+    help="The agent's folder.  [default: in your state directory]",
+)
+
+
+@click.group()
+def agent() -> None:
+    """This board in a fleet: it asks its hub for work, and opens no port."""
+
+
+@agent.command(epilog="Example:  edgecost agent enroll https://hub.example:8440 7KQ4-M2XD")
+@click.argument("hub_url")
+@click.argument("code")
+@click.option("--name", default="", help="Another name than the machine's: a device of its own, beside others on it.")
+@home_option
+@click.option(
+    "--ca",
+    "ca_file",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    default=None,
+    help="PEM file of the authority that signed the hub's certificate.",
+)
+@click.option(
+    "--runtime",
+    "runtime_names",
+    multiple=True,
+    metavar="NAME",
+    help=f"Runtime to offer; repeat for several.  [default: {DEFAULT_RUNTIME}]",
+)
+@click.option("--allow-plain-http", is_flag=True, help="Send the token in the clear, inside a network of your own.")
+def enroll(
+    hub_url: str,
+    code: str,
+    name: str,
+    folder: Path | None,
+    ca_file: str | None,
+    runtime_names: tuple[str, ...],
+    allow_plain_http: bool,
+) -> None:
+    """Enrol this board at the hub HUB_URL with the one-time CODE that its keeper was given.
+
+    Enrolling again after the board was retired keeps what is still to be sent.
+    """
+    from ..devices.enrolling import enrol
+    from ..devices.hub_connection import Place
+
+    home = _home(folder)
+    runtimes = tuple(_named(one) for one in runtime_names or (DEFAULT_RUNTIME,))
+    made = enrol(home, Place(hub_url.rstrip("/"), ca_file or "", allow_plain_http), code, runtimes, name=name)
+    click.echo(f"This board is {made.name} at {made.hub_url}. Its token is in {home.folder}.")
+    click.echo("Next: edgecost agent run")
+
+
+@agent.command(epilog="Example:  edgecost agent run --until-idle 10m")
+@home_option
+@click.option("--until-idle", "until_idle_s", type=BudgetType(), help="End when there was no work for this time.")
+@click.option("--cpu", "cpus", type=click.IntRange(min=0), multiple=True, help="Pin runners to this CPU; repeatable.")
+def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...]) -> None:
+    """Measure what the hub asks for, until told to end (SIGTERM, Ctrl-C).
+
+    Results are kept in the agent's folder until the hub has them: a hub that is away is waited for, and after a power
+    cut the next start goes on.
+    """
+    from ..devices.agent_loop import Manner
+    from ..devices.service import AgentService
+    from ..profiler.errors import UsageError
+    from ..profiler.runtimes import allowed_cpus
+
+    missing = sorted(set(cpus) - set(allowed_cpus()))
+    if missing:
+        raise UsageError(f"CPU {missing[0]} is not among those that this process may use: {allowed_cpus()}")
+    run_until_told(AgentService(_home(folder), _line_writer(), Manner(until_idle_s, tuple(sorted(set(cpus))))))
+
+
+@agent.command(epilog="Example:  edgecost agent status")
+@home_option
+@json_option
+def status(folder: Path | None, as_json: bool) -> None:
+    """What this board's agent holds and has sent, when its hub was last heard, and which runtimes it can use."""
+    from ..devices.offers import Offers
+
+    home = _home(folder)
+    membership = home.read()
+    offers = Offers(membership.runtimes).look()
+    counts = _counts(home)
+    heard = _last_contact(home)
+    if as_json:
+        print_json(
+            {
+                "name": membership.name,
+                "agent_id": membership.agent_id,
+                "hub": membership.hub_url,
+                "device": membership.device.identity,
+                "running": home.is_running(),
+                "last_contact": heard,
+                "spool": None if counts is None else {**vars(counts), "receipts": dict(counts.receipts)},
+                "runtimes": [
+                    {"name": one.name, "usable": one.profile is not None, "problem": one.problem or None}
+                    for one in offers
+                ],
+            }
+        )
+        return
+    state = "runs" if home.is_running() else "does not run"
+    click.echo(f"{membership.name} at {membership.hub_url} {state}; the hub was heard {heard or 'never'}.")
+    if counts is not None:
+        click.echo(
+            f"In hand: {counts.leases} leases with {counts.attempts_begun} attempts begun. To be sent: {counts.waiting}"
+            f" results; refused: {counts.refused}. Sent: {sum(counts.receipts.values())}."
+        )
+    rows = [[one.name, one.problem or "yes"] for one in offers]
+    print_table("Runtimes that it offers", ["name", "usable"], rows, left=2)
+
+
+@agent.command(epilog="Example:  edgecost agent systemd > /etc/systemd/system/edgecost-agent.service")
+def systemd() -> None:
+    """Print a systemd unit that runs the agent as a user without rights."""
+    from ..devices.systemd_unit import unit
+
+    click.echo(unit(str(Path(sys.argv[0]).absolute())), nl=False)
+
+
+def run_until_told(service: AgentService) -> None:
+    """Run an agent in a thread of its own, and stop it at the first SIGTERM or SIGINT.
+
+    A signal handler may run in the midst of anything, so it only writes into a pipe. What ends the agent is raised.
+    """
+    failures: list[BaseException] = []
+    read_end, write_end = os.pipe()
+
+    def work() -> None:
+        try:
+            service.run()
+        except BaseException as error:  # noqa: BLE001  # carried to the thread that was asked
+            failures.append(error)
+        finally:
+            os.write(write_end, b"\n")
+
+    old = {number: signal.signal(number, lambda *_: os.write(write_end, b".")) for number in _SIGNALS}
+    thread = threading.Thread(target=work, name="agent")
+    thread.start()
+    try:
+        if os.read(read_end, 1) != b"\n":
+            service.stop()
+        thread.join()
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        os.close(read_end)
+        os.close(write_end)
+    if failures:
+        raise failures[0]
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _line_writer() -> Callable[[Weight, str], None]:
+    """Lines on standard error; where that is the journal, with their weight as it reads it."""
+    with_weight = "JOURNAL_STREAM" in os.environ
+
+    def told(weight: Weight, text: str) -> None:
+        click.echo(f"<{weight.value}>{text}" if with_weight else text, err=True)
+
+    return told
+
+
+def _home(folder: Path | None) -> AgentHome:
+    from ..devices.agent_home import AgentHome
+
+    if folder is None:
+        from platformdirs import user_state_dir
+
+        folder = Path(user_state_dir("edgecost", appauthor=False), "agent")
+    return AgentHome(folder.expanduser().absolute())
+
+
+def _named(name: str) -> NamedRuntime:
+    from ..profiler.runtimes import BUILT_IN
+
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    from ..costmodels.named_runtimes import find_runtime  # a runtime of one's own stands in the store
+
+    return find_runtime(name)
+
+
+def _counts(home: AgentHome) -> SpoolCounts | None:
+    from ..devices.spool import Spool
+
+    if not home.spool_path.exists():
+        return None
+    spool = Spool(home.spool_path)
+    try:
+        return spool.counts()
+    finally:
+        spool.close()
+
+
+def _last_contact(home: AgentHome) -> str | None:
+    from datetime import datetime, timezone
+
+    try:
+        seconds = home.contact_path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,70 @@
+"""An agent as a service: opens its folder, runs the loop, and ends it when told to. Standard library only."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from ..profiler.errors import HubRefused
+from .agent_home import AgentHome
+from .agent_loop import AgentLoop, Ending, Manner
+from .hub_client import HubClient
+from .hub_connection import Place
+from .outbox import Outbox
+from .recovery import read_boot_id
+from .spool import open_spool
+from .told import Told, Weight
+
+
+class AgentService:
+    """One agent. ``run`` blocks; ``stop`` may be called from any thread, but from no signal handler."""
+
+    def __init__(
+        self, home: AgentHome, told: Told, manner: Manner | None = None, *, boot_id: str | None = None
+    ) -> None:
+        self._home = home
+        self._told = told
+        self._manner = manner or Manner()
+        self._boot_id = read_boot_id() if boot_id is None else boot_id
+        self._ending = Ending()
+        self._guard = threading.Lock()
+        self._fatal: HubRefused | None = None
+
+    def stop(self) -> None:
+        """End soon: nothing new is begun, and what is not measured is given back."""
+        self._ending.begin("the agent ends")
+
+    def run(self) -> None:
+        """Work until told to end.
+
+        Raises:
+            HubRefused: the hub does not know this agent any more, or speaks another protocol.
+            UsageError: nobody enrolled in this folder, or another agent runs in it.
+            StoreError: the spool cannot be used.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._home.lock())
+            membership, token = self._home.read(), self._home.token()
+            place = Place(membership.hub_url, membership.ca_file, membership.allow_plain_http)
+            spool = open_spool(self._home.spool_path, lambda text: self._told(Weight.ERROR, text))
+            stack.callback(spool.close)
+            outbox = stack.enter_context(Outbox(spool, HubClient(place, token), self._told, self._fail))
+            loop = AgentLoop(
+                self._home, membership, self._boot_id, spool, outbox, lambda: HubClient(place, token), self._told,
+                self._manner, self._ending, self._fail,
+            )  # fmt: skip
+            loop.run()
+            if self._fatal is None:
+                loop.part()
+        if self._fatal is not None:
+            raise HubRefused(
+                f"the hub works with this agent no more: {self._fatal.message}",
+                remedy=self._fatal.remedy or "enrol it again: edgecost agent enroll",
+                status=self._fatal.status,
+            )
+
+    def _fail(self, error: HubRefused) -> None:
+        """The hub refuses this agent as such: token and results are kept, and nothing more is asked."""
+        with self._guard:
+            self._fatal = self._fatal or error
+        self._ending.begin("the hub works with this agent no more")
