@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
+from . import luts
+from .fleet_campaigns import FleetRun, list_campaigns, run_on_fleet
 from .memory import memory
-from .options import BudgetType, ShareType, db_option, json_option, runtime_options, same_runtime, space_options
+from .options import (
+    OUTPUT_FOLDER,
+    BudgetType,
+    ShareType,
+    db_option,
+    json_option,
+    runtime_options,
+    same_runtime,
+    space_options,
+)
 from .output import Talk, few, percent, print_json, print_table
 from .parameters import PercentType
 
@@ -25,6 +37,7 @@ def campaign() -> None:
     """Measuring campaigns."""
 
 
+campaign.add_command(list_campaigns)
 campaign.add_command(memory)
 
 
@@ -41,10 +54,21 @@ campaign.add_command(memory)
 @click.option(
     "--panel", "panel_share", type=ShareType(), default="10%", show_default=True, help="Cells measured twice."
 )
+@click.option("--device", "selector", metavar="SELECTOR", help="Boards of a fleet: pool=nano,runtime=ort, or a name.")
+@click.option("--local", is_flag=True, help="On this machine, and with the table at the end.")
+@click.option(
+    "--networks", type=click.IntRange(min=0), default=8, show_default=True,
+    help="With --device: whole networks measured too, for the factor from sums to networks.",
+)  # fmt: skip
+@click.option("--format", "formats", multiple=True, default=("native",), show_default=True, help="Of the table.")
+@click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder of the table.")
+@click.option("--predictor", type=OUTPUT_FOLDER, help="For cells of the table that could not be measured.")
 @runtime_options
 @db_option
 @json_option
+@click.pass_context
 def run(
+    ctx: click.Context,
     space_name: str,
     resolution: int | None,
     width: float | None,
@@ -53,12 +77,22 @@ def run(
     budget_s: float | None,
     limit: int | None,
     panel_share: float,
+    selector: str | None,
+    local: bool,
+    networks: int,
+    formats: tuple[str, ...],
+    folder: Path,
+    predictor: Path | None,
     runtime_name: str,
     threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> int:
     """Measure a space's cells; what is already measured is not measured again.
+
+    With --device the boards of a fleet measure them, whichever match: every cell on one of them, some on all, which
+    tells how far the boards are from each other. The command follows them and writes the table at the end. --local does
+    the same on this machine alone.
 
     Every result is stored when it is made: after Ctrl-C, a crash or a power cut the same command goes on. --budget and
     --cells may be given together: the first of them to be reached ends the run.
@@ -73,6 +107,14 @@ def run(
     from ..costmodels.space_file import load_space
     from ..db import Store
 
+    if selector is not None:
+        _refuse_beside_device(adaptive, local, threads)
+        is_default = ctx.get_parameter_source("runtime_name") is click.core.ParameterSource.DEFAULT
+        asked = FleetRun(
+            selector=selector, runtime=None if is_default else runtime_name, panel_share=panel_share,
+            networks=networks, limit=limit, budget_s=budget_s, formats=formats, folder=folder, predictor=predictor,
+        )  # fmt: skip
+        return run_on_fleet(load_space(space_name, resolution=resolution, width=width), asked, db_url, as_json)
     if adaptive != (target is not None):
         missing, given = ("--target", "--adaptive") if adaptive else ("--adaptive", "--target")
         raise UsageError(f"{given} needs {missing}", remedy="give both: --adaptive --target 5%")
@@ -102,8 +144,27 @@ def run(
         print_json({**head, **outcome.document()})
     else:
         _print_outcome(outcome, title)
+    if local and not outcome.left and not outcome.failed:
+        build = luts.build.callback
+        assert build is not None
+        build(
+            space_name, resolution, width, formats, folder, predictor, predictor is None, runtime_name, threads, db_url,
+            as_json,
+        )  # fmt: skip
+    elif not as_json:
         click.echo(f"Next: edgecost train --space {space_name}{same}" if not outcome.left else "Run it again to go on.")
     return 1 if outcome.failed else 0
+
+
+def _refuse_beside_device(adaptive: bool, local: bool, threads: int | None) -> None:
+    if local:
+        raise UsageError("--device and --local are two places", remedy="give one of them")
+    if adaptive:
+        raise UsageError("--adaptive measures on this machine", remedy="leave out --device, or measure all cells")
+    if threads is not None:
+        raise UsageError(
+            "the threads of a board's runtime are set on the board", remedy="choose a runtime by name: --runtime NAME"
+        )
 
 
 def _same_size(resolution: int | None, width: float | None) -> str:

@@ -22,6 +22,9 @@ from . import (
     compare,
     completion,
     doctor,
+    fleet_devices,
+    fleet_jobs,
+    hubs,
     kernels,
     lut_advise,
     lut_audit,
@@ -96,6 +99,9 @@ for command in (
     onboard.price,
     spaces.space,
     campaigns.campaign,
+    hubs.hub,
+    fleet_devices.devices,
+    fleet_jobs.jobs,
     luts.lut,
     stores.db,
     agents.agent,
@@ -123,8 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package == "edgecost":
             raise
+        extra = "hub" if package in ("fastapi", "starlette", "uvicorn") else "host"
         return _say(
-            f"Error: this command needs the package {package}: pip install 'edgecost[host]'", MissingPackage.exit_code
+            f"Error: this command needs the package {package}: pip install 'edgecost[{extra}]'",
+            MissingPackage.exit_code,
         )
     except BrokenPipeError:
         # The reader of a pipe went away (`edgecost … | head`): nothing more can be said to it, at exit neither.

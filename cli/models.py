@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..profiler.errors import ArtefactError, GateError
+from ..profiler.errors import ArtefactError, GateError, UsageError
 from .accuracy import print_accuracy
-from .metrics import default_predictor, metric_option, predict_another, train_another
-from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, shape_option
+from .asking import ask_device
+from .metrics import Shapes, default_predictor, metric_option, predict_another, train_another
+from .options import INPUT_FILE, OUTPUT_FOLDER, BudgetType, db_option, json_option, runtime_options, shape_option
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
     from ..costmodels.composition import Composition
     from ..costmodels.coverage import NodeCoverage
+    from ..costmodels.local_setting import LocalSetting
     from ..costmodels.prices import GraphPrice
     from ..profiler.kernels.graph import Kernel
-
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+    from ..profiler.records import Json, RuntimeProfile
 
 #: Kernels that a table shows; --json holds them all.
 _SHOWN = 25
@@ -96,50 +99,104 @@ def train(
     "--predictor", "folder", type=OUTPUT_FOLDER, help="Folder of the predictor.  [default: the one of `train`]"
 )
 @click.option("--strict", is_flag=True, help="Fail (exit code 5) when a kernel has no price.")
+@click.option("--device", "device_name", metavar="NAME", help="On this device of the database.")
+@click.option("--measure", is_flag=True, help="With --device: let its board measure what was not measured yet.")
+@click.option("--wait", "wait_s", type=BudgetType(), default="10m", show_default=True, help="With --measure.")
 @metric_option
 @runtime_options
 @db_option
 @json_option
+@click.pass_context
 def predict(
+    ctx: click.Context,
     model: Path,
     shapes: Shapes,
     folder: Path | None,
     strict: bool,
+    device_name: str | None,
+    measure: bool,
+    wait_s: float,
     metric: str,
     runtime_name: str,
     threads: int | None,
     db_url: str | None,
     as_json: bool,
 ) -> None:
-    """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it."""
+    """Predict what MODEL (an ONNX file) costs on this machine, kernel by kernel, without running it.
+
+    With --device it is a device of the database: if the model was measured there, that is the answer; else, with
+    --measure, its board measures it now; else it is predicted, and that is said.
+    """
+    if device_name is not None:
+        _refuse_beside_device(metric, threads)
+        is_default = ctx.get_parameter_source("runtime_name") is click.core.ParameterSource.DEFAULT
+        ask_device(
+            model, shapes, device_name, None if is_default else runtime_name, folder,
+            wait_s if measure else None, db_url, as_json, partial(_predict_for, strict, as_json),
+        )  # fmt: skip
+        return
+    if measure:
+        raise UsageError("--measure needs the board that is to measure", remedy="name it: --device NAME")
     if metric != "latency":
         predict_another(metric, model, shapes, folder, strict, runtime_name, threads, db_url, as_json)
         return
-    from ..costmodels.cards.staleness import cheap_warnings
-    from ..costmodels.coverage import node_coverage
-    from ..costmodels.predictor_file import load_predictor
     from ..costmodels.simulated.simulation import chosen_setting
-    from ..profiler.kernels.by_runtime import priced_kernels
-    from ..profiler.model_file import read_graph
 
     setting = chosen_setting(runtime_name, threads, db_url)
     place = folder or default_predictor(setting.device.identity, setting.profile)
-    predictor, provenance = load_predictor(place, metric="latency")
-    trained_for = provenance.get("profile_hash")
-    if trained_for not in (None, setting.profile.profile_hash):
+    _predict_for(strict, as_json, model, shapes, place, setting.profile, {}, setting)
+
+
+def _refuse_beside_device(metric: str, threads: int | None) -> None:
+    if metric != "latency":
+        raise UsageError(f"--device answers latencies; --metric {metric} is about this machine")
+    if threads is not None:
+        raise UsageError(
+            "the threads of a board's runtime are set on the board", remedy="choose a runtime by name: --runtime NAME"
+        )
+
+
+def _check_trained_for(provenance: Mapping[str, Json], profile: RuntimeProfile) -> None:
+    if provenance.get("profile_hash") not in (None, profile.profile_hash):
         raise ArtefactError(
-            f"the predictor was trained for {provenance.get('profile')}; this machine has {setting.profile.label}",
+            f"the predictor was trained for {provenance.get('profile')}; this is {profile.label}",
             remedy="name that runtime: --runtime; or train for this one: edgecost campaign run …, then edgecost train",
         )
-    for warning in cheap_warnings(provenance, setting):
+
+
+def _predict_for(
+    strict: bool,
+    as_json: bool,
+    model: Path,
+    shapes: Shapes,
+    place: Path,
+    profile: RuntimeProfile,
+    told: Mapping[str, object],
+    setting: LocalSetting | None = None,
+) -> None:
+    """Print what the predictor in ``place`` says of a model; ``told`` stands in the JSON besides.
+
+    Args:
+        setting: this machine, where it is the device: what has changed on it since is told.
+    """
+    from ..costmodels.cards.staleness import cheap_warnings
+    from ..costmodels.coverage import node_coverage
+    from ..costmodels.predictor_file import load_predictor
+    from ..profiler.kernels.by_runtime import priced_kernels
+    from ..profiler.model_file import read_graph
+
+    predictor, provenance = load_predictor(place, metric="latency")
+    _check_trained_for(provenance, profile)
+    for warning in () if setting is None else cheap_warnings(provenance, setting):
         click.echo(warning, err=True)
-    graph = priced_kernels(read_graph(model, dict(shapes)), setting.profile)
+    graph = priced_kernels(read_graph(model, dict(shapes)), profile)
     price = predictor.price([graph.kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise _refusal(model, price)
     nodes = node_coverage(graph, price.kernels)
     if as_json:
-        print_json(_price_document(model, price, nodes, provenance.get("profile"), predictor.composition_))
+        document = _price_document(model, price, nodes, provenance.get("profile"), predictor.composition_)
+        print_json({**document, **told})
     else:
         _print_price(model, price, nodes, str(provenance.get("device_description")), predictor.composition_)
 

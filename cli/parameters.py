@@ -1,4 +1,4 @@
-"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame, limits."""
+"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame, limits, labels."""
 
 from __future__ import annotations
 
@@ -78,3 +78,15 @@ class LimitType(click.ParamType[float]):
         if name != "latency_ms" or not 0 < limit_ms < math.inf:
             self.fail(f"{value!r} is no limit; write it like latency_ms=20", param, ctx)
         return limit_ms
+
+
+class LabelType(click.ParamType[tuple[str, str]]):
+    """``pool=nano`` → ("pool", "nano")."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, _, text = str(value).partition("=")
+        if not key or not text:
+            self.fail(f"{value!r} is no label; write it like pool=nano", param, ctx)
+        return key, text

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 
 from ..db import Store
 from ..profiler.errors import GateError
+from ..profiler.installed import edgecost_version
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
@@ -44,9 +44,23 @@ def build_lut(
     Raises:
         GateError: a cell was neither measured nor can be predicted; all such cells are listed.
     """
+    samples = load_samples(store, device.identity, profile)
+    return build_from_samples(store, space, device, profile, environment_hash, predictor, samples, others)
+
+
+def build_from_samples(
+    store: Store,
+    space: Space,
+    device: Device,
+    profile: RuntimeProfile,
+    environment_hash: str,
+    predictor: LatencyPredictor | None,
+    samples: Sequence[Sample],
+    others: Others | None = None,
+) -> Lut:
+    """The same from samples that are already read, of one device or of several that are taken for one."""
     workloads = {cell.key: workload for cell in space.measurable if (workload := space.workload(cell)) is not None}
     hashes = {workload.graph_hash for workload in workloads.values()}
-    samples = load_samples(store, device.identity, profile)
     measured = {sample.workload.graph_hash: sample for sample in samples if sample.workload.graph_hash in hashes}
     radius = repeatability_radius(samples)
     make_cell = _simulated_cell if profile.runtime == SIMULATOR else _measured_cell
@@ -178,11 +192,3 @@ def lut_provenance(
         "graphs_measured": graphs,
         "call_overhead": "none is simulated" if profile.runtime == SIMULATOR else "taken off each cell",
     }
-
-
-def edgecost_version() -> str:
-    """The installed version."""
-    try:
-        return version("edgecost")
-    except PackageNotFoundError:
-        return "unknown"

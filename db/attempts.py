@@ -13,7 +13,6 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from ..profiler.records import Status
 from . import schema
-from .connect import now, stamp
 from .fleet_schema import receipt
 
 #: Boards that a job may bring down before nobody gets it any more.
@@ -45,14 +44,15 @@ def lock_job(connection: Connection, job_id: int) -> RowMapping | None:
     return connection.execute(select(table).where(table.c.id == job_id).with_for_update()).mappings().one_or_none()
 
 
-def close_attempt(connection: Connection, attempt: Attempt) -> tuple[str, str]:
+def close_attempt(connection: Connection, job: RowMapping, attempt: Attempt, received_at: str) -> tuple[str, str]:
     """Move a job on after an attempt and write its receipt; the verdict, and the job's state after it.
 
     A number finishes the job. Anything else counts as a failed attempt, except an interruption, and gives the job back
     until it has failed too often, so that a late loser leaves the next owner alone.
+
+    Args:
+        job: as ``lock_job`` gave it in this transaction.
     """
-    job = lock_job(connection, attempt.job_id)
-    assert job is not None  # the measurement refers to it
     verdict, change = _judged(job, attempt)
     if change:
         connection.execute(update(schema.job).where(schema.job.c.id == attempt.job_id).values(**change))
@@ -62,7 +62,7 @@ def close_attempt(connection: Connection, attempt: Attempt) -> tuple[str, str]:
         "owner": attempt.owner,
         "verdict": verdict,
         "job_state": change.get("state", job["state"]),
-        "received_at": stamp(now(connection)),
+        "received_at": received_at,
     }
     connection.execute(insert(receipt), row)
     return verdict, str(row["job_state"])

@@ -49,25 +49,27 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
     False when it was there already.
     """
     job = None if job_id is None else lock_job(connection, job_id)
-    added = add(connection, measurement, job_id)
+    moment = stamp(now(connection))
+    added = add(connection, measurement, job_id, moment)
     if added and job_id is not None and job is not None:
         owner = job["lease_owner"] or ""
-        close_attempt(connection, Attempt(job_id, measurement.measurement_id, measurement.status, owner, lease_token))
+        attempt = Attempt(job_id, measurement.measurement_id, measurement.status, owner, lease_token)
+        close_attempt(connection, job, attempt, moment)
+    spool = schema.visit_spool
+    connection.execute(delete(spool).where(spool.c.measurement_id == measurement.measurement_id))
     return added
 
 
-def add(connection: Connection, measurement: Measurement, job_id: int | None) -> bool:
-    """Measurement, readings, raw visits and the end of its spool; its job stays as it is. False when it was there."""
+def add(connection: Connection, measurement: Measurement, job_id: int | None, recorded_at: str) -> bool:
+    """Measurement, readings and raw visits; its job stays as it is. False when it was there already."""
     table = schema.measurement
-    statement = insert_missing(table, connection).values(_row(connection, measurement, job_id))
+    statement = insert_missing(table, connection).values(_row(measurement, job_id, recorded_at))
     added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
     if added:
         _record_readings(connection, measurement)
     traces = list(_traces(measurement)) if added else []
     if traces:
         connection.execute(insert(schema.measurement_raw), traces)
-    spool = schema.visit_spool
-    connection.execute(delete(spool).where(spool.c.measurement_id == measurement.measurement_id))
     return added
 
 
@@ -79,6 +81,14 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
         for row in connection.execute(statement).mappings()
     ]
     return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
+
+
+def profiles_of(connection: Connection, device_identity: str) -> list[str]:
+    """Hashes of the runtime profiles that a device was measured with, the most recent last."""
+    table = schema.measurement
+    newest = func.max(table.c.started_at)
+    statement = select(table.c.profile_hash).where(table.c.device_identity == device_identity)
+    return list(connection.execute(statement.group_by(table.c.profile_hash).order_by(newest)).scalars())
 
 
 def session_conditions(
@@ -133,12 +143,12 @@ def retract(connection: Connection, measurement_id: str, author: str, reason: st
     )
 
 
-def _row(connection: Connection, measurement: Measurement, job_id: int | None) -> dict[str, object]:
+def _row(measurement: Measurement, job_id: int | None, recorded_at: str) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(measurement, name) for name in _TEXTS}
     row |= {
         "job_id": job_id,
         "status": measurement.status.value,
-        "recorded_at": stamp(now(connection)),
+        "recorded_at": recorded_at,
         "overhead_ms": measurement.overhead_ms,
         "all_visits": len(measurement.visits),
         "rejected_visits": measurement.rejected_visits,

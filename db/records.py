@@ -18,6 +18,7 @@ class NewJob:
         label: for people, or the key of the LUT cell that it fills.
         priority: higher goes first.
         dedupe_key: two jobs with the same key are one job, in the whole store.
+        device_identity: the one device of a fleet that it is for; None for any that the campaign's selector matches.
     """
 
     graph_hash: str
@@ -25,6 +26,7 @@ class NewJob:
     label: str
     priority: int
     dedupe_key: str
+    device_identity: str | None = None
 
 
 @dataclass(frozen=True)

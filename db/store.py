@@ -49,6 +49,7 @@ class Store:
             undo.callback(self._database.close)
             bring_to_head(self._database)
             undo.pop_all()
+        self._fleet = Fleet(self._database)
 
     @staticmethod
     def exists(url: str | os.PathLike[str] | None = None) -> bool:
@@ -71,7 +72,7 @@ class Store:
     @property
     def fleet(self) -> Fleet:
         """The door to what a fleet keeps here: boards, leases, receipts, models."""
-        return Fleet(self._database)
+        return self._fleet
 
     def close(self) -> None:
         self._database.close()
@@ -187,6 +188,11 @@ class Store:
         )
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
+
+    def profiles_of(self, device_identity: str) -> list[str]:
+        """Hashes of the runtime profiles that a device was measured with, the most recent last."""
+        with self._database.read() as connection:
+            return measurements.profiles_of(connection, device_identity)
 
     def session_conditions(
         self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None

@@ -4,4 +4,5 @@ operators, blocks   build ONNX graphs
 weights, identity, workload, kernels   describe them
 runner (its own process), client, protocol, measure, statistics   time them
 records, errors     what comes out
+protobuf            what boards read of a graph without the onnx package
 """

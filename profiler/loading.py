@@ -6,6 +6,7 @@ import base64
 from dataclasses import asdict
 from typing import Protocol
 
+from .errors import BrokenModel
 from .kernels.domain import positive_inputs
 from .records import Json, Status
 from .worker import Answer
@@ -42,7 +43,11 @@ class OrtLoader:
     """ONNX Runtime takes the model itself."""
 
     def request(self, name: str, workload: Workload, seed: int) -> Answer:
-        return load_request(name, workload, seed)
+        try:
+            return load_request(name, workload, seed)
+        except BrokenModel as error:
+            # Whoever sent it: one bad graph must not end the group that it came in.
+            raise LoadRefused(Status.INVALID_MODEL, error.message) from error
 
     def canary(self) -> Answer | None:
         return None
@@ -56,6 +61,9 @@ def load_request(name: str, workload: Workload, seed: int) -> Answer:
 
     ``positive`` in it names the inputs of a kernel to be fed with positive numbers: what stands before it in its
     network gives it those, and of others it would make NaN.
+
+    Raises:
+        BrokenModel: a kernel's skeleton is no model.
     """
     request: Answer = {"verb": "load", "id": name, "seed": seed}
     if workload.path:

@@ -198,6 +198,8 @@ class _Group:
     def _judge(self, answers: Sequence[Answer]) -> list[tuple[Task, Visit]]:
         """Judge a round's visits when it is over, so that the first ones too meet a baseline."""
         self.canaries.extend(_int(value) for answer in answers for value in _list(answer["canary_ns"]))
+        # Their level is asked for again and again, and what is in order already is put in order in no time.
+        self.canaries.sort()
         level = canary_baseline(self.canaries)
         judged = []
         made: Counter[str] = Counter()

@@ -7,7 +7,6 @@ a graph is measured as a whole or not at all. What the numbers mean stands in ``
 from __future__ import annotations
 
 import os
-import statistics
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from .protocol import Settings, runner_rules
 from .readings import PeakMemory, Reading
 from .records import Json, Measurement, RuntimeProfile, Status
 from .runtimes import CPU_PROVIDER
+from .statistics import median
 from .tasks import Stage, Task
 from .worker import Answer, RunnerDied
 from .workload import Workload
@@ -182,4 +182,4 @@ def _read(answer: Answer) -> _Repetition:
 
 
 def _median(values: Sequence[int]) -> int:
-    return int(statistics.median(values))
+    return int(median(values))

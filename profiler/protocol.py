@@ -7,15 +7,12 @@ The evidence for each number was gathered on a shared two-core virtual machine w
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from .errors import UsageError
 from .records import Visit
-from .statistics import median_interval
+from .statistics import median, median_interval, quantile
 
 #: Changes when any rule below changes what a number means; stored with each measurement.
 PROTOCOL = "edgecost-4"
@@ -193,7 +190,7 @@ def judge_visit(
     reason = ""
     if max(canary_ns) > CANARY_LIMIT * canary_baseline_ns:
         reason = "canary"
-    elif single_thread and cpu_ns and statistics.median(wall_ns) >= DUAL_CLOCK_MIN_NS:
+    elif single_thread and cpu_ns and median(wall_ns) >= DUAL_CLOCK_MIN_NS:
         kept = _on_cpu(wall_ns, cpu_ns)
         reason = "" if kept else "preempted"
     elif single_thread and switches and len(wall_ns) < SWITCH_TOLERANT_RUNS:
@@ -206,7 +203,7 @@ def judge_visit(
         canary_ns=canary_ns,
         switches=switches,
         reject_reason=reason,
-        value_ns=None if reason else float(statistics.median(kept)),
+        value_ns=None if reason else float(median(kept)),
     )
 
 
@@ -233,7 +230,7 @@ def has_converged(visits: Sequence[Visit], settings: Settings) -> bool:
 def reaches_target(values: Sequence[float], target: float) -> bool:
     """Whether half the 95 % interval of the median is within ``target`` of it."""
     lo, hi = median_interval(values)
-    return (hi - lo) / 2 <= target * statistics.median(values)
+    return (hi - lo) / 2 <= target * median(values)
 
 
 def is_exhausted(visits: Sequence[Visit], settings: Settings) -> bool:
@@ -246,4 +243,4 @@ def canary_baseline(canaries_ns: Sequence[int]) -> float:
     """The canary's quiet level in this session; infinite (nothing is rejected) before there is one."""
     if not canaries_ns:
         return math.inf
-    return float(np.percentile(np.asarray(canaries_ns), CANARY_PERCENTILE))
+    return quantile(canaries_ns, CANARY_PERCENTILE / 100)

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 
 from .client import EXTRAS, describe_interpreter
 from .errors import MissingPackage, RunnerError, UsageError
@@ -202,6 +201,9 @@ def described_version(named: NamedRuntime, document: Mapping[str, Json]) -> str:
 
 
 def _installed_version() -> str:
+    # It brings the whole package email along: 2 MB that a board's agent holds only if it asks.
+    from importlib.metadata import PackageNotFoundError, version
+
     for distribution in _DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return version(distribution)

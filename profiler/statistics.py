@@ -1,14 +1,13 @@
-"""Statistics of latency samples: median with an order-statistic interval, spread, percentiles. numpy only.
+"""Statistics of latency samples: median with an order-statistic interval, spread, percentiles. Standard library only.
 
-Nothing here rejects a value: rejection is by cause (``protocol.py``), never by size.
+Nothing here rejects a value: rejection is by cause (``protocol.py``), never by size. Python's own ``statistics`` is
+left alone for the half megabyte of fractions and decimals that it brings: boards with little memory load this file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Iterable, Sequence
 
 from .records import Latency, Visit
 
@@ -60,25 +59,60 @@ def _between(start: float, end: float, share: float) -> float:
     return min(max(start + (end - start) * share, low), high)
 
 
+def median(values: Iterable[float]) -> float:
+    """The middle value, or the mean of the two in the middle.
+
+    Raises:
+        ValueError: no values.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("the median of no values")
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of them lie, linear between neighbours: definition 7 of Hyndman & Fan (1996).
+
+    It is numpy's default, and equal to its to the last bit: stored numbers came from there before boards had to do
+    without it.
+
+    Raises:
+        ValueError: no values.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("the quantile of no values")
+    place = (len(ordered) - 1) * share
+    below = math.floor(place)
+    if below >= len(ordered) - 1:
+        return float(ordered[-1])
+    start, end, inward = ordered[below], ordered[below + 1], place - below
+    # From the nearer of the two, so that a rounding error grows with the distance from it.
+    value = start + (end - start) * inward if inward < 0.5 else end - (end - start) * (1 - inward)
+    return float(value)
+
+
 def summarise(visits: Sequence[Visit]) -> Latency | None:
     """The statistic of record over the valid visits; None when there is none."""
     valid = [visit for visit in visits if visit.value_ns is not None]
     if not valid:
         return None
-    values = np.array([visit.value_ns for visit in valid], dtype=np.float64) / 1e6
-    runs = np.concatenate([np.asarray(visit.wall_ns, dtype=np.float64) for visit in valid]) / 1e6
-    lo, hi = median_interval(values.tolist())
-    median = float(np.median(values))
+    values = [visit.value_ns / 1e6 for visit in visits if visit.value_ns is not None]
+    runs = sorted(wall_ns / 1e6 for visit in valid for wall_ns in visit.wall_ns)
+    lo, hi = median_interval(values)
+    middle = median(values)
     return Latency(
-        median_ms=median,
+        median_ms=middle,
         lo_ms=lo,
         hi_ms=hi,
-        min_ms=float(values.min()),
-        quartile_ms=float(np.quantile(values, 0.25)),
-        mean_ms=float(values.mean()),
-        p90_ms=float(np.quantile(runs, 0.90)),
-        p99_ms=float(np.quantile(runs, 0.99)),
-        mad_ms=float(np.median(np.abs(values - median))) if len(values) > 1 else None,
+        min_ms=min(values),
+        quartile_ms=quantile(values, 0.25),
+        mean_ms=math.fsum(values) / len(values),
+        p90_ms=quantile(runs, 0.90),
+        p99_ms=quantile(runs, 0.99),
+        mad_ms=median(abs(value - middle) for value in values) if len(values) > 1 else None,
         visits=len(valid),
         runs=len(runs),
     )

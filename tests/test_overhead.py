@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.overhead import overhead_ms, overhead_probes
 from edgecost.profiler.records import Visit
+from edgecost.profiler.workload import workload_from_model
 
 SHORT, LONG = "sigmoid_chain_1", "sigmoid_chain_17"
 
@@ -20,11 +22,22 @@ def visits(*values_ns: float | None) -> list[Visit]:
     ]
 
 
+@pytest.mark.parametrize(("name", "length"), [(SHORT, 1), (LONG, 17)])
+def test_the_probes_are_to_the_last_bit_what_the_builder_makes(name: str, length: int) -> None:
+    graph = GraphBuilder("overhead")
+    value = graph.input((1,))
+    for _ in range(length):
+        value = graph.activate(value, "sigmoid")
+    assert overhead_probes()[name] == workload_from_model(name, "operator", graph.model(value))
+
+
 def test_the_probes_are_chains_of_1_and_17_sigmoids() -> None:
     probes = overhead_probes()
     assert set(probes) == {SHORT, LONG}
     for name, workload in probes.items():
-        nodes = onnx.load_model_from_string(workload.skeleton).graph.node
+        model = onnx.load_model_from_string(workload.skeleton)
+        onnx.checker.check_model(model, full_check=True)
+        nodes = model.graph.node
         assert [node.op_type for node in nodes] == ["Sigmoid"] * int(name.rpartition("_")[2])
 
 

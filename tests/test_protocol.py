@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from edgecost.profiler.conclusion import limit_status
 from edgecost.profiler.errors import UsageError
 from edgecost.profiler.protocol import (
     CANARY_LIMIT,
+    CANARY_PERCENTILE,
     DUAL_CLOCK_LIMIT,
     DUAL_CLOCK_MIN_NS,
     PRESETS,
@@ -127,6 +129,11 @@ def test_the_baseline_is_a_low_canary_that_bursts_do_not_raise(canaries: list[in
     assert min(canaries) <= baseline <= max(canaries)
     # Half of the values are quiet: what the others do does not matter.
     assert canary_baseline([100] * (len(canaries) + 1) + [100 + value for value in canaries]) == 100
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1))
+def test_the_baseline_is_numpys_percentile_to_the_last_bit(canaries: list[int]) -> None:
+    assert canary_baseline(canaries) == np.percentile(canaries, CANARY_PERCENTILE)
 
 
 def test_too_few_valid_visits_have_not_converged_however_equal() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from edgecost.profiler.records import Visit
-from edgecost.profiler.statistics import median_interval, summarise
+from edgecost.profiler.statistics import median, median_interval, quantile, summarise
 
 Values = npt.NDArray[np.float64]
 VALUES = st.lists(st.floats(min_value=0, max_value=1e12), min_size=1, max_size=60)
@@ -85,6 +85,24 @@ def test_no_values_have_no_interval() -> None:
         median_interval([])
 
 
+@given(VALUES | st.lists(st.integers(0, 2**52), min_size=1), st.floats(0, 1) | st.sampled_from([0.2, 0.25, 0.9, 0.99]))
+def test_median_and_quantiles_are_numpys_to_the_last_bit(values: list[float], share: float) -> None:
+    assert median(values) == np.median(values)
+    assert quantile(values, share) == np.quantile(values, share)
+    assert min(values) <= quantile(values, share) <= max(values)
+
+
+def test_a_quantile_of_few_values_by_hand() -> None:
+    assert [quantile([10, 30, 20], share) for share in (0, 0.25, 0.5, 0.75, 1)] == [10, 15, 20, 25, 30]
+    assert quantile([7], 0.99) == 7
+
+
+@pytest.mark.parametrize("statistic", [median, lambda values: quantile(values, 0.5)], ids=["median", "quantile"])
+def test_of_no_values_there_is_neither_median_nor_quantile(statistic: Callable[[list[float]], float]) -> None:
+    with pytest.raises(ValueError, match="no values"):
+        statistic([])
+
+
 def test_without_a_valid_visit_there_is_no_number() -> None:
     assert summarise([]) is None
     assert summarise([visit(None), visit(None)]) is None
@@ -108,7 +126,7 @@ def test_rejected_visits_do_not_enter_the_summary() -> None:
 
 @given(st.lists(st.floats(1e3, 1e9), min_size=2, max_size=40))
 def test_the_summary_is_ordered_and_agrees_with_numpy(values_ns: list[float]) -> None:
-    latency = summarise([visit(value, (int(value),)) for value in values_ns])
+    latency = summarise([visit(value, (int(value), int(value) + 7)) for value in values_ns])
     assert latency is not None
     values = np.array(values_ns) / 1e6
     assert latency.min_ms <= latency.quartile_ms <= latency.median_ms <= latency.hi_ms
@@ -116,4 +134,8 @@ def test_the_summary_is_ordered_and_agrees_with_numpy(values_ns: list[float]) ->
     assert latency.p90_ms <= latency.p99_ms
     assert latency.median_ms == np.median(values)
     assert latency.mad_ms == np.median(np.abs(values - np.median(values)))
-    assert latency.mean_ms == pytest.approx(values.mean())
+    assert latency.quartile_ms == np.quantile(values, 0.25)
+    runs = np.array([run for value in values_ns for run in (int(value), int(value) + 7)]) / 1e6
+    assert (latency.p90_ms, latency.p99_ms) == (np.quantile(runs, 0.90), np.quantile(runs, 0.99))
+    # Only the sum is rounded otherwise: numpy adds in pairs, here the sum is exact before it is rounded once.
+    assert latency.mean_ms == pytest.approx(values.mean(), rel=1e-14)

@@ -73,7 +73,8 @@ def _add(connection: Connection, row: Mapping[str, object], name: str, labels: M
     if there is not None:
         raise HubRefused(
             f"this board, or another one of its name, is enrolled as {there.name!r}",
-            remedy=f"to enrol it anew: edgecost hub enroll --replace {there.name}; for a second agent: --name NAME",
+            remedy=f"to enrol it anew: edgecost hub enroll --replace {there.name};"
+            " for a second agent on one machine: edgecost agent enroll … --name NAME",
         )
     agent_id = uuid.uuid4().hex
     empty: dict[str, object] = {"runtimes": [], "host": {}, "conditions": {}}
@@ -208,6 +209,12 @@ def find(connection: Connection, name: str) -> Agent:
         number = "no board" if not rows else "more than one board"
         raise UsageError(f"there is {number} {name!r}", remedy="edgecost devices list")
     return _agent(rows[0])
+
+
+def device_of(connection: Connection, agent_id: str) -> str:
+    """The identity of the device that an agent stands on."""
+    found: str = connection.execute(select(agent.c.device_identity).where(agent.c.agent_id == agent_id)).scalar_one()
+    return found
 
 
 def one_agent(connection: Connection, agent_id: str) -> Agent:

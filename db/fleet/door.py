@@ -20,6 +20,8 @@ class Fleet:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: Hashes of environments and profiles that were stored through this door; nothing ever removes one.
+        self._known: set[str] = set()
 
     def server_time(self) -> str:
         with self._database.read() as connection:
@@ -139,6 +141,11 @@ class Fleet:
                 found = leases.lease(connection, agent_id, limit, lease_s)
             return found
 
+    def has_work(self, agent_id: str) -> bool:
+        """Whether it is worth to ask for a lease: true also for who would be refused one."""
+        with self._database.read() as connection:
+            return leases.has_work(connection, agent_id)
+
     def renew(self, agent_id: str, token: str, lease_s: float) -> leases.Held:
         with self._database.write() as connection:
             return leases.renew(connection, agent_id, token, lease_s)
@@ -160,7 +167,10 @@ class Fleet:
     def accept(self, agent_id: str, result: Result) -> Verdict:
         """Raises as ``results.accept``."""
         with self._database.write() as connection:
-            return results.accept(connection, agent_id, result)
+            verdict = results.accept(connection, agent_id, result, self._known)
+        if verdict.is_new:  # what comes with a second copy of a result is not looked at
+            self._known |= {result.measurement.environment_hash, result.measurement.profile_hash}
+        return verdict
 
     def announce(self) -> None:
         """Wake whoever waits for work."""
@@ -184,6 +194,11 @@ class Fleet:
     def job_states(self, campaign_id: int) -> dict[str, int]:
         with self._database.read() as connection:
             return jobs.open_in(connection, campaign_id)
+
+    def accepted_by(self, campaign_id: int) -> dict[str, int]:
+        """Results that counted, by the name of the board."""
+        with self._database.read() as connection:
+            return jobs.accepted_by(connection, campaign_id)
 
     def cancel(
         self, *, job_ids: Sequence[int] = (), campaign: str | None = None, by: str = "", address: str = ""

@@ -118,6 +118,20 @@ def open_in(connection: Connection, campaign_id: int) -> dict[str, int]:
     return found | {row[0]: row[1] for row in connection.execute(counted)}
 
 
+def accepted_by(connection: Connection, campaign_id: int) -> dict[str, int]:
+    """Results that counted, by the name of the board."""
+    table = schema.job
+    name = func.coalesce(agent.c.name, receipt.c.owner)
+    statement = (
+        select(name, func.count())
+        .join_from(table, receipt)
+        .outerjoin(agent, agent.c.agent_id == receipt.c.owner)
+        .where(table.c.campaign_id == campaign_id, receipt.c.verdict == "accepted")
+        .group_by(name)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
 def _campaign_id(connection: Connection, name: str) -> int:
     table = schema.campaign
     same = or_(table.c.name == name, table.c.id == int(name) if name.isdecimal() and len(name) < 18 else ~true())

@@ -68,6 +68,12 @@ def lease(connection: Connection, agent_id: str, limit: int, lease_s: float) -> 
     return Batch(token, campaign["name"], campaign["settings"], _with_workloads(connection, chosen, token))
 
 
+def has_work(connection: Connection, agent_id: str) -> bool:
+    """Whether a lease would find a campaign with free jobs for this board; writes nothing."""
+    asking = one_agent(connection, agent_id)
+    return asking.state != "active" or bool(_campaigns_for(connection, asking))
+
+
 def _free(campaigns: Sequence[int], asking: Agent) -> Select[tuple[object, ...]]:
     job = schema.job
     for_it = or_(job.c.device_identity.is_(None), job.c.device_identity == asking.device_identity)

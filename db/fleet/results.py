@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, select
 
 from ...profiler.errors import BadDocument
@@ -9,13 +11,17 @@ from ...profiler.fleet_protocol import Result
 from ...profiler.records import Environment, RuntimeProfile
 from .. import measurements, schema, workloads
 from ..attempts import Attempt, close_attempt, lock_job
+from ..connect import now, stamp
 from ..fleet_schema import receipt
-from .agents import one_agent
+from .agents import device_of
 from .records import Verdict
 
 
-def accept(connection: Connection, agent_id: str, result: Result) -> Verdict:
+def accept(connection: Connection, agent_id: str, result: Result, known: Collection[str]) -> Verdict:
     """Record what an agent sends; a result that was recorded before gets the answer that it got then.
+
+    Args:
+        known: hashes of environments and profiles that are in the store for sure, and need not be put again.
 
     Raises:
         BadDocument: it is another device's, for another graph than the job's, or refers to what it does not bring.
@@ -29,8 +35,9 @@ def accept(connection: Connection, agent_id: str, result: Result) -> Verdict:
         raise BadDocument(f"there is no job {result.job_id}")
     if measurement.graph_hash != job["graph_hash"] or measurement.purpose != job["purpose"]:
         raise BadDocument(f"job {result.job_id} is for another graph or purpose than this result")
-    _put_references(connection, agent_id, result)
-    if not measurements.add(connection, measurement, result.job_id):
+    _put_references(connection, agent_id, result, known)
+    moment = stamp(now(connection))
+    if not measurements.add(connection, measurement, result.job_id, moment):
         raise BadDocument(f"the measurement {measurement.measurement_id} stands in the store without a receipt")
     attempt = Attempt(
         job_id=result.job_id,
@@ -40,7 +47,7 @@ def accept(connection: Connection, agent_id: str, result: Result) -> Verdict:
         lease_token=result.lease_token,
         killed=bool(result.killed_by),
     )
-    verdict, state = close_attempt(connection, attempt)
+    verdict, state = close_attempt(connection, job, attempt, moment)
     return Verdict(measurement.measurement_id, verdict, state, is_new=True)
 
 
@@ -49,9 +56,9 @@ def _receipt(connection: Connection, measurement_id: str) -> Verdict | None:
     return None if row is None else Verdict(row.measurement_id, row.verdict, row.job_state, is_new=False)
 
 
-def _put_references(connection: Connection, agent_id: str, result: Result) -> None:
+def _put_references(connection: Connection, agent_id: str, result: Result, known: Collection[str]) -> None:
     measurement = result.measurement
-    if measurement.device_identity != one_agent(connection, agent_id).device_identity:
+    if measurement.device_identity != device_of(connection, agent_id):
         raise BadDocument("a board sends its own measurements only")
     environment = Environment(result.environment)
     try:
@@ -63,8 +70,12 @@ def _put_references(connection: Connection, agent_id: str, result: Result) -> No
     if profile.profile_hash != measurement.profile_hash:
         raise BadDocument("the runtime profile is not the one that the measurement refers to")
     if measurement.energy is not None and measurement.energy.sensor_hash is not None:
-        known = select(schema.sensor.c.sensor_hash).where(schema.sensor.c.sensor_hash == measurement.energy.sensor_hash)
-        if connection.execute(known).first() is None:
+        sensor = select(schema.sensor.c.sensor_hash).where(
+            schema.sensor.c.sensor_hash == measurement.energy.sensor_hash
+        )
+        if connection.execute(sensor).first() is None:
             raise BadDocument("the energy refers to a sensor that the store does not know")
-    workloads.put_environment(connection, environment)
-    workloads.put_profile(connection, profile)
+    if environment.environment_hash not in known:
+        workloads.put_environment(connection, environment)
+    if profile.profile_hash not in known:
+        workloads.put_profile(connection, profile)

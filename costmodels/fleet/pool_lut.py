@@ -1,0 +1,50 @@
+"""The table of a pool: cells from whichever board measured them, at one pace, with the boards' spread told."""
+
+from __future__ import annotations
+
+from ...db import Store
+from ...profiler.records import Json
+from ..correction import fit_scale
+from ..lut import Lut
+from ..lut_build import build_from_samples
+from ..network_scale import of_space
+from ..predictor import NETWORKS_MIN, LatencyPredictor
+from ..space import Space
+from .pool import Pool
+from .pool_samples import PoolSamples, load_pool_samples
+
+
+def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPredictor | None = None) -> Lut:
+    """Every cell of a space on the boards of a pool, and the factor to whole networks where some were measured.
+
+    Raises:
+        GateError: a cell was neither measured nor can be predicted.
+    """
+    found = load_pool_samples(store, pool.boards, pool.profile)
+    table = build_from_samples(
+        store, space, pool.device, pool.profile, _environment(store, pool), predictor, found.samples
+    )
+    table = Lut.from_cells(table.cells, {**table.provenance, **told_of(pool, found)})
+    # At the blocks' pace: of networks there are too few on each board to find it again.
+    measured = load_pool_samples(store, pool.boards, pool.profile, purposes=("network",), factors=found.factors)
+    networks = of_space(space, [(one.workload, one.raw_ms, one.sessions_ms) for one in measured.samples])
+    if len(networks) < NETWORKS_MIN:
+        return table
+    sums = table.price(networks.archs, corrected=False, space=space)
+    return table.with_scale(fit_scale(sums, networks.measured), len(networks))
+
+
+def _environment(store: Store, pool: Pool) -> str:
+    """The one environment of all measurements, or that there were several: boards have their own."""
+    found = {
+        one.environment_hash
+        for board in pool.boards
+        for one in store.measurements(device_identity=board.identity, profile_hash=pool.profile.profile_hash)
+    }
+    return found.pop() if len(found) == 1 else f"{len(found)} environments"
+
+
+def told_of(pool: Pool, found: PoolSamples) -> dict[str, Json]:
+    """What a table's provenance says of its boards."""
+    factors: dict[str, Json] = dict(found.factors.items())
+    return {"boards": factors, "boards_spread": found.spread, "boards_share_graphs": found.shared}
