@@ -310,6 +310,6 @@ class AgentLoop:
         return max(0.0, min(self._wait_s, left_s))
 
     def _is_idle(self) -> bool:
-        if self._manner.until_idle_s is None or time.monotonic() - self._busy_at_s < self._manner.until_idle_s:
+        if self._manner.until_idle_s is None or not self._is_recovered:
             return False
-        return self._outbox.is_empty()
+        return time.monotonic() - self._busy_at_s >= self._manner.until_idle_s and self._outbox.is_empty()
