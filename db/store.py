@@ -166,6 +166,8 @@ class Store:
         usable_only: bool = True,
         with_visits: bool = False,
         of: Quantity | None = Quantity.LATENCY,
+        limit: int | None = None,
+        after: Measurement | None = None,
     ) -> list[Measurement]:
         """Measurements, oldest first; None does not restrict, an empty collection matches nothing.
 
@@ -174,12 +176,32 @@ class Store:
                 those retracted.
             with_visits: read the raw visits too; else ``visits`` is empty.
             of: the quantity; None is whichever they have, or none. Without ``usable_only`` it means nothing.
+            limit: no more than so many, the oldest: a page.
+            after: only those that come later; the last of a page leads to the next.
         """
         wanted = measurements.Wanted(
-            device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits, of
+            device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits, of, limit, after
         )
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
+
+    def latest(
+        self,
+        graph_hash: str,
+        *,
+        device_identity: str,
+        profile_hash: str | None = None,
+        of: Quantity | None = Quantity.LATENCY,
+    ) -> Measurement | None:
+        """The newest usable measurement of a graph on a device, without its visits; None when there is none.
+
+        Args:
+            profile_hash: None is any profile.
+            of: the quantity that it must have; None is whichever.
+        """
+        wanted = measurements.Wanted(device_identity, profile_hash, (graph_hash,), of=of)
+        with self._database.read() as connection:
+            return measurements.latest(connection, wanted)
 
     def session_conditions(
         self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
