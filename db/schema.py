@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0005")
+REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0005", "edgecost_0006")
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -267,3 +267,20 @@ visit_spool = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 Index(None, visit_spool.c.job_id)
+
+#: What was measured on each day, added up; derived from ``measurement`` by ``maintenance.py`` and never exported.
+rollup_daily = Table(
+    "rollup_daily",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("device_identity", Text, primary_key=True),
+    Column("profile_hash", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("attempts", BigInteger, nullable=False),
+    Column("usable", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("visits", BigInteger, nullable=False),
+    Column("rejected_visits", BigInteger, nullable=False),
+    CheckConstraint("attempts = usable + rejected + failed", name="attempts"),
+)

@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING
 
 from ..profiler.records import Device, Environment, Json, Measurement, Quantity, RuntimeProfile, Sensor
 from ..profiler.runtimes import NamedRuntime
-from . import campaigns, intake, measurements, named_runtimes, workloads
+from . import campaigns, intake, maintenance, measurements, named_runtimes, workloads
 from .connect import Database, resolve_url
 from .counts import counts
 from .export import export
 from .export_reader import open_export
 from .other_store import open_copy
-from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
+from .records import (
+    CampaignSummary,
+    DailyRollup,
+    Exported,
+    Interrupted,
+    Job,
+    Maintained,
+    NewJob,
+    SpooledVisit,
+    StoreCounts,
+    TakenOver,
+)
 from .upgrade import bring_to_head
 
 if TYPE_CHECKING:
@@ -311,6 +322,20 @@ class Store:
         """
         with open_copy(other) as source:
             return intake.take_over(source, self._database, progress)
+
+    # What keeps a store in order.
+
+    def maintain(self) -> Maintained:
+        """Add up anew the days on which measurements came since the last time; doing it twice changes nothing.
+
+        One process at a time; another leaves at once. One transaction for each device and profile.
+        """
+        return maintenance.maintain(self._database)
+
+    def daily(self, *, first: str = "", last: str = "9999", device_identity: str | None = None) -> list[DailyRollup]:
+        """What was measured from the day ``first`` to ``last``, oldest first, as of the last ``maintain``."""
+        with self._database.read() as connection:
+            return maintenance.daily(connection, first, last, device_identity)
 
     def counts(self) -> StoreCounts:
         """Rows by table, size in bytes, schema and engine."""
