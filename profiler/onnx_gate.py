@@ -130,7 +130,7 @@ class _Gate:
     def __init__(self, model: bytes, limits: GateLimits) -> None:
         self.model = model
         self.limits = limits
-        self.bodies: dict[Message, Body] = {}
+        self.bodies: dict[int, Body] = {}
         self.functions: dict[Operator, list[Body]] = {}
         self.domains: set[str] = set()
         closed = {
@@ -167,13 +167,18 @@ class _Gate:
                     remedy=f"Take a smaller model, or raise the limit `{name}` where the device has room for it.",
                 )
 
-    def _body(self, root: Message) -> Body:
-        return self.bodies.setdefault(root, Body())
+    def _body(self, message: Message) -> Body:
+        """The body that a message stands in."""
+        body = self.bodies.get(message.root)
+        if body is None:
+            body = self.bodies[message.root] = Body()
+        return body
 
     def _finished(self, root: Message) -> Body:
         body = self._body(root)
+        del self.bodies[root.root]
         body.model_bytes = root.end - root.start
-        body.depth = root.deepest
+        body.depth = self.walk.deepest.get(root.root, 0)
         return body
 
     def _name(self, message: Message, number: int) -> bytes:
@@ -199,7 +204,7 @@ class _Gate:
         if op_type.startswith(_REFUSED):
             reason = next(why for prefix, why in REFUSED_OPERATORS.items() if op_type.startswith(prefix.encode()))
             raise UnsafeModel(f"the operator {shown(op_type)} is not allowed: {reason}", remedy=_OWN_OPERATORS)
-        self._body(message.root).call((domain.encode(), op_type), message.depth)
+        self._body(message).call((domain.encode(), op_type), message.depth)
 
     def _tensor(self, message: Message) -> None:
         what = f"the tensor {shown(self._name(message, 8))}"
@@ -244,4 +249,4 @@ class _Gate:
                     f"{what} has more elements than 64 bits can count", remedy="Give it its shape, and export it again."
                 )
         if 0 not in dims:
-            self._body(message.root).tensor_bytes += -(-elements * element_bits // 8)
+            self._body(message).tensor_bytes += -(-elements * element_bits // 8)

@@ -137,10 +137,9 @@ class Message:
 
     Attributes:
         kind: its name in onnx.proto.
-        root: the local function that it stands in, else the model.
+        root: where the local function begins that it stands in; 0, where the model begins, outside of functions.
         start, end: where its bytes are.
         depth: how many graphs or types of the same root it is nested in, beyond the first.
-        deepest: of a root, the depth of the deepest message inside it.
         seen: bit n is set where field number n occurs.
         numbers, spans, parts: singular numbers, places of singular bytes, and singular messages, by field number.
         dims: the dimensions of a tensor.
@@ -166,10 +165,8 @@ class Message:
         self.parent = parent
         self.start = start
         self.end = end
-        self.root: Message = self if parent is None or kind == "FunctionProto" else parent.root
-        self.depth = self.deepest = 0
-        if parent is not None:
-            self.depth = parent.depth + ((parent.kind, kind) in _NESTING)
+        self.root: int = start if parent is None or kind == "FunctionProto" else parent.root
+        self.depth: int = 0 if parent is None else parent.depth + ((parent.kind, kind) in _NESTING)
         self.seen = 0
         self.numbers: dict[int, int] = {}
         self.spans: dict[int, tuple[int, int]] = {}
@@ -197,6 +194,8 @@ class Walk:
         self.position = 0
         self.fields = 0
         self.unknown_bytes = 0
+        #: The depth of the deepest message of each root, where it is not 0.
+        self.deepest: dict[int, int] = {}
 
     def run(self) -> Message:
         """Read the whole model; the outermost message."""
@@ -267,7 +266,8 @@ class Walk:
                 f"graphs or types are nested more than {self.depth_max} deep",
                 remedy="Flatten the model, or raise the limit `depth`.",
             )
-        part.root.deepest = max(part.root.deepest, part.depth)
+        if part.depth > self.deepest.get(part.root, 0):
+            self.deepest[part.root] = part.depth
         if not field.repeated:
             message.parts[field.number] = part
         return part

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import onnx
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -185,3 +189,10 @@ def test_the_oracle_sees_what_it_is_there_for() -> None:
     node = onnx.NodeProto(op_type="EPContext", domain="elsewhere")
     node.attribute.add(g=onnx.GraphProto(initializer=[tensor]))
     assert unsafe(onnx.ModelProto(graph=onnx.GraphProto(node=[node]))) == {"external", "negative", "domain", "operator"}
+
+
+def test_the_coverage_guided_fuzzer_says_what_it_lacks() -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "fuzz_onnx_gate.py"
+    without = f"import runpy, sys; sys.modules['atheris'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "the fuzzer needs atheris: pip install atheris\n")
