@@ -12,7 +12,7 @@ are not in a skeleton: whoever makes them adds them to ``GateReport.tensor_bytes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .errors import UnsafeModel
 from .onnx_functions import Body, Cost, Operator, expand, shown
@@ -67,9 +67,10 @@ class GateLimits:
     Attributes:
         model_bytes: its size, and its size with every local function written out where it is called.
         tensor_bytes: what its initialisers, constants and declared values take in memory, functions written out.
-        nodes: nodes, functions written out.
+        nodes: nodes, functions written out; and local functions.
         depth: how deep graphs, types and calls of functions are nested.
-        fields: fields of protobuf; an empty one has two bytes, and a hundred times as many once it is parsed.
+        fields: fields of protobuf, a run of numbers as one; an empty message has two bytes, and a hundred times as many
+            once it is parsed.
         domains: of operators and functions.
     """
 
@@ -78,7 +79,7 @@ class GateLimits:
     nodes: int = 100_000
     depth: int = 16
     fields: int = 5_000_000
-    domains: frozenset[str] = field(default=DOMAINS)
+    domains: frozenset[str] = DOMAINS
 
 
 DEFAULT_LIMITS = GateLimits()
@@ -132,6 +133,7 @@ class _Gate:
         self.limits = limits
         self.bodies: dict[int, Body] = {}
         self.functions: dict[Operator, list[Body]] = {}
+        self.function_count = 0
         self.domains: set[str] = set()
         closed = {
             "FunctionProto": self._function, "NodeProto": self._node, "TensorProto": self._tensor,
@@ -196,6 +198,12 @@ class _Gate:
         name = self._name(message, 1)
         domain = self._domain(self._name(message, 10), f"the local function {shown(name)}")
         self.functions.setdefault((domain.encode(), name), []).append(self._finished(message))
+        self.function_count += 1
+        if self.function_count > self.limits.nodes:
+            raise UnsafeModel(
+                f"the model has more than {self.limits.nodes:,} local functions",
+                remedy="Leave out those that nothing calls, or raise the limit `nodes`.",
+            )
 
     def _node(self, message: Message) -> None:
         op_type = self._name(message, 4)

@@ -137,7 +137,7 @@ class Message:
 
     Attributes:
         kind: its name in onnx.proto.
-        root: where the local function begins that it stands in; 0, where the model begins, outside of functions.
+        root: where the local function begins that it stands in, else 0, where the model begins.
         start, end: where its bytes are.
         depth: how many graphs or types of the same root it is nested in, beyond the first.
         seen: bit n is set where field number n occurs.
@@ -145,20 +145,7 @@ class Message:
         dims: the dimensions of a tensor.
     """
 
-    __slots__ = (
-        "deepest",
-        "depth",
-        "dims",
-        "end",
-        "kind",
-        "numbers",
-        "parent",
-        "parts",
-        "root",
-        "seen",
-        "spans",
-        "start",
-    )
+    __slots__ = ("depth", "dims", "end", "kind", "numbers", "parent", "parts", "root", "seen", "spans", "start")
 
     def __init__(self, kind: str, parent: Message | None, start: int, end: int) -> None:
         self.kind = kind
@@ -205,6 +192,7 @@ class Walk:
                 handler = self.closed.get(message.kind)
                 if handler is not None:
                     handler(message)
+                message.parts.clear()  # each points back here, and there may be a million of them
                 if message.parent is None:
                     return message
                 message = message.parent
@@ -213,12 +201,7 @@ class Walk:
     def _field(self, message: Message) -> Message:
         """Read one field; the message to go on in, which is the field where it is one."""
         start = self.position
-        self.fields += 1
-        if self.fields > self.fields_max:
-            raise UnsafeModel(
-                f"the model has more than {self.fields_max:,} fields",
-                remedy="Its parser would make an object of each. Split the model, or raise the limit `fields`.",
-            )
+        self._count()
         key = self._varint(message.end)
         field = _KEYS[message.kind].get(key)
         if field is None:
@@ -241,6 +224,14 @@ class Walk:
             message.spans[field.number] = (self.position, end)
         self.position = end
         return message
+
+    def _count(self) -> None:
+        self.fields += 1
+        if self.fields > self.fields_max:
+            raise UnsafeModel(
+                f"the model has more than {self.fields_max:,} fields",
+                remedy="Its parser would make an object of each. Split the model, or raise the limit `fields`.",
+            )
 
     def _refuse_second(self, message: Message, field: Field) -> None:
         # The one exception: weights are appended to a skeleton as a second graph.
@@ -291,7 +282,7 @@ class Walk:
                 raise self._damaged(f"{message.kind}.{field.name} ends within a number")
         elif field.name == "dims":
             while self.position < end:
-                self.fields += 1
+                self._count()
                 self._number(message, field, end)
         elif self.position < end:
             if self.model[end - 1] > 0x7F:
