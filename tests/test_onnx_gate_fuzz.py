@@ -117,7 +117,7 @@ def scalars(field: FieldDescriptor, hostile: bool) -> st.SearchStrategy[object]:
     return st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages(onnx.ModelProto.DESCRIPTOR))
 def test_the_gate_and_onnx_read_the_same_in_any_model(model: onnx.ModelProto) -> None:
     told = read(model, NARROW)
@@ -164,7 +164,7 @@ def test_a_piece_of_one_model_inside_another_does_no_harm(
     hold_to_onnx(model[:at] + other[first:last] + model[at:])
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(corpus(), messages(onnx.GraphProto.DESCRIPTOR))
 def test_a_second_graph_is_judged_with_the_first(model: bytes, graph: onnx.GraphProto) -> None:
     hold_to_onnx(model + onnx.ModelProto(graph=graph).SerializeToString())
