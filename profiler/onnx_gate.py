@@ -141,8 +141,7 @@ class _Gate:
         self.walk = Walk(model, closed, limits.fields, limits.depth)
 
     def report(self) -> GateReport:
-        main = self._body(self.walk.run())
-        main.model_bytes = len(self.model)
+        main = self._finished(self.walk.run())
         whole = expand(main, self.functions, self._within_limits)
         return GateReport(
             model_bytes=whole.model_bytes,
@@ -171,6 +170,12 @@ class _Gate:
     def _body(self, root: Message) -> Body:
         return self.bodies.setdefault(root, Body())
 
+    def _finished(self, root: Message) -> Body:
+        body = self._body(root)
+        body.model_bytes = root.end - root.start
+        body.depth = root.deepest
+        return body
+
     def _name(self, message: Message, number: int) -> bytes:
         start, end = message.spans.get(number, (0, 0))
         return bytes(self.model[start:end])
@@ -185,9 +190,7 @@ class _Gate:
     def _function(self, message: Message) -> None:
         name = self._name(message, 1)
         domain = self._domain(self._name(message, 10), f"the local function {shown(name)}")
-        body = self._body(message)
-        body.model_bytes = message.end - message.start
-        self.functions.setdefault((domain.encode(), name), []).append(body)
+        self.functions.setdefault((domain.encode(), name), []).append(self._finished(message))
 
     def _node(self, message: Message) -> None:
         op_type = self._name(message, 4)
@@ -240,5 +243,5 @@ class _Gate:
                 raise UnsafeModel(
                     f"{what} has more elements than 64 bits can count", remedy="Give it its shape, and export it again."
                 )
-        size_bytes = 0 if 0 in dims else -(-elements * element_bits // 8)
-        self._body(message.root).hold(size_bytes, message.depth)
+        if 0 not in dims:
+            self._body(message.root).tensor_bytes += -(-elements * element_bits // 8)

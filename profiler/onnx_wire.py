@@ -140,12 +140,26 @@ class Message:
         root: the local function that it stands in, else the model.
         start, end: where its bytes are.
         depth: how many graphs or types of the same root it is nested in, beyond the first.
+        deepest: of a root, the depth of the deepest message inside it.
         seen: bit n is set where field number n occurs.
         numbers, spans, parts: singular numbers, places of singular bytes, and singular messages, by field number.
         dims: the dimensions of a tensor.
     """
 
-    __slots__ = ("depth", "dims", "end", "kind", "numbers", "parent", "parts", "root", "seen", "spans", "start")
+    __slots__ = (
+        "deepest",
+        "depth",
+        "dims",
+        "end",
+        "kind",
+        "numbers",
+        "parent",
+        "parts",
+        "root",
+        "seen",
+        "spans",
+        "start",
+    )
 
     def __init__(self, kind: str, parent: Message | None, start: int, end: int) -> None:
         self.kind = kind
@@ -153,7 +167,7 @@ class Message:
         self.start = start
         self.end = end
         self.root: Message = self if parent is None or kind == "FunctionProto" else parent.root
-        self.depth = 0
+        self.depth = self.deepest = 0
         if parent is not None:
             self.depth = parent.depth + ((parent.kind, kind) in _NESTING)
         self.seen = 0
@@ -253,6 +267,7 @@ class Walk:
                 f"graphs or types are nested more than {self.depth_max} deep",
                 remedy="Flatten the model, or raise the limit `depth`.",
             )
+        part.root.deepest = max(part.root.deepest, part.depth)
         if not field.repeated:
             message.parts[field.number] = part
         return part
