@@ -52,6 +52,7 @@ def agent() -> None:
     help=f"Runtime to offer; repeat for several.  [default: {DEFAULT_RUNTIME}]",
 )
 @click.option("--allow-plain-http", is_flag=True, help="Send the token in the clear, inside a network of your own.")
+@json_option
 def enroll(
     hub_url: str,
     code: str,
@@ -60,6 +61,7 @@ def enroll(
     ca_file: str | None,
     runtime_names: tuple[str, ...],
     allow_plain_http: bool,
+    as_json: bool,
 ) -> None:
     """Enrol this board at the hub HUB_URL with the one-time CODE that its keeper was given.
 
@@ -71,6 +73,10 @@ def enroll(
     home = _home(folder)
     runtimes = tuple(_named(one) for one in runtime_names or (DEFAULT_RUNTIME,))
     made = enrol(home, Place(hub_url.rstrip("/"), ca_file or "", allow_plain_http), code, runtimes, name=name)
+    if as_json:
+        told = {"name": made.name, "agent_id": made.agent_id, "hub": made.hub_url, "device": made.device.identity}
+        print_json({**told, "home": str(home.folder)})
+        return
     click.echo(f"This board is {made.name} at {made.hub_url}. Its token is in {home.folder}.")
     click.echo("Next: edgecost agent run")
 
