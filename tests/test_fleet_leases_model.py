@@ -101,7 +101,7 @@ class Leases(RuleBasedStateMachine):
 
     # What boards do.
 
-    @rule(target=leases, at=st.integers(0, BOARDS - 1), limit=st.integers(1, 5), in_time=st.booleans())
+    @rule(target=leases, at=st.integers(0, BOARDS - 1), limit=st.integers(1, 4), in_time=st.booleans())
     def lease(self, at: int, limit: int, in_time: bool) -> object:
         board = self.boards[at]
         if self.state[at] != "active":
