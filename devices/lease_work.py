@@ -110,8 +110,10 @@ def carry_out(hold: LeaseHold, desk: Desk) -> LeaseEnd:
     except (StoreUnwritable, OSError) as error:
         why = error.message if isinstance(error, StoreUnwritable) else f"the machine fails: {error}"
     except (RunnerError, UsageError, MissingPackage) as error:
-        desk.offers.broke(lease.runtime, error.message)
-        why, has_changed = f"{lease.runtime} does not run: {error.message}", True
+        why = hold.stopped_by  # a runner that was killed while it started looks like one that cannot
+        if not why:
+            desk.offers.broke(lease.runtime, error.message)
+            why, has_changed = f"{lease.runtime} does not run: {error.message}", True
     _conclude(hold, desk)
     left = tuple(sorted(hold.open_jobs))
     if left and not why:
@@ -173,8 +175,8 @@ def _refuse(hold: LeaseHold, desk: Desk, job: LeasedJob, stage: Stage, error: Ed
         task, stage, (), Status.INVALID_MODEL, error.message, overhead=None, started_at=None, session=""
     )
     desk.told(Weight.WARNING, f"{job.label}: refused, {error.message}")
-    desk.outbox.put(result_of(job.job_id, hold.lease.lease_token, measurement, stage))
     hold.answered(job.job_id)
+    desk.outbox.put(result_of(job.job_id, hold.lease.lease_token, measurement, stage))
 
 
 def _conclude(hold: LeaseHold, desk: Desk) -> None:
@@ -185,8 +187,8 @@ def _conclude(hold: LeaseHold, desk: Desk) -> None:
         for begun in left.begun:
             result = None if hold.is_lost(begun.job_id) else concluded(left, begun, desk.spool, desk.device_identity)
             if result is not None and result.measurement.status.has_latency:
-                desk.outbox.put(result)
                 hold.answered(begun.job_id)
+                desk.outbox.put(result)
             else:
                 _abandon(desk, begun.measurement_id)
 
