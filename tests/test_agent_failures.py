@@ -14,7 +14,7 @@ import pytest
 from edgecost.devices.agent import MeasuringJob
 from edgecost.devices.agent_home import AgentHome
 from edgecost.devices.spool import Begun, Spool
-from edgecost.profiler.errors import HubRefused, StoreUnwritable
+from edgecost.profiler.errors import HubRefused, NotADatabase, StoreUnwritable
 from edgecost.profiler.fleet_protocol import Problem
 from edgecost.profiler.records import Status
 from edgecost.profiler.runtimes import host_profile
@@ -279,6 +279,20 @@ def test_what_a_dead_process_left_is_told_to_the_hub(
     }
     assert [(token, given.jobs) for token, given in hub.given_back] == [("f" * 32, (4,))]
     assert counts(home).leases == 0
+
+
+def test_a_spool_that_breaks_ends_the_agent_and_is_kept(
+    hub: LittleHub, home: AgentHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise NotADatabase("the spool is damaged")
+
+    monkeypatch.setattr(Spool, "received", broken)
+    hub.jobs = [job(1)]
+    running = agent(home).start()
+    running.join()
+    assert isinstance(running.failures[0], NotADatabase)
+    assert counts(home).waiting == 1
 
 
 def test_a_full_disk_takes_no_more_work_and_loses_nothing(

@@ -15,8 +15,10 @@ import pytest
 
 from edgecost.devices.agent_home import AgentHome
 from edgecost.devices.lease_hold import StoppableSupply
-from edgecost.profiler.errors import UsageError
+from edgecost.devices.leased_work import workload_of
+from edgecost.profiler.errors import BrokenModel, UnsafeModel, UsageError
 from edgecost.profiler.fleet_protocol import LeasedWorkload
+from edgecost.profiler.onnx_gate import GateLimits
 from edgecost.profiler.records import RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from tests.little_hub import LittleHub, home_at, job, once, served, workload
@@ -123,12 +125,16 @@ def test_a_model_that_is_none_is_a_result_and_no_runner_sees_it(hub: LittleHub, 
     assert measure.groups == [[2]]
 
 
-def test_a_bomb_is_not_unpacked(hub: LittleHub, home: AgentHome) -> None:
-    bomb = base64.b64encode(zlib.compress(bytes(300 << 20), 9)).decode()
-    hub.jobs = [replace(job(1), workload=replace(workload(), skeleton=bomb))]
-    with at_work(home):
-        hub.until(lambda: hub.results)
-    assert "cut off, or has more than" in hub.results_of(1)[0].measurement.message
+def test_a_bomb_is_not_unpacked() -> None:
+    bomb = replace(workload(), skeleton=base64.b64encode(zlib.compress(bytes(5000))).decode())
+    with pytest.raises(BrokenModel, match="cut off, or has more than 4,999 bytes"):
+        workload_of(bomb, no_fetch, GateLimits(model_bytes=4999))
+    with pytest.raises(UnsafeModel):
+        workload_of(bomb, no_fetch, GateLimits(model_bytes=5000))
+
+
+def no_fetch(sha256: str) -> tuple[bytes, Path]:
+    raise AssertionError(sha256)
 
 
 def test_weights_beyond_the_memory_are_refused(hub: LittleHub, home: AgentHome) -> None:
