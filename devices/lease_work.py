@@ -17,6 +17,7 @@ from ..profiler.errors import (
     EdgecostError,
     HubError,
     HubRefused,
+    HubUnreachable,
     MissingPackage,
     ModelError,
     OutputError,
@@ -147,9 +148,11 @@ def _jobs(
 ) -> Sequence[MeasuringJob]:
     """The jobs that may be measured. A model that is refused is a result; one that could not be fetched is left out."""
     limits = gate_limits(memory_bytes)
-    found = []
+    found, is_away = [], False
     for job in hold.lease.jobs:
         hold.check()
+        if is_away and (job.workload.skeleton_sha256 or job.workload.model_sha256):
+            continue
         try:
             workload = workload_of(job.workload, desk.fetch, limits)
         except (ModelError, BadDocument) as error:
@@ -160,6 +163,8 @@ def _jobs(
                 continue
             _refuse(hold, desk, job, stage_now(), error)
         except (HubError, OutputError) as error:
+            # Asked again for the next one, it would be waited for again.
+            is_away = is_away or isinstance(error, HubUnreachable)
             desk.told(Weight.WARNING, f"the model of {job.label} cannot be had: {error.message}")
         else:
             token = hold.lease.lease_token
