@@ -154,7 +154,7 @@ def _add_asking(router: APIRouter, store: Store, settings: HubSettings, waiting:
         async def look() -> Batch | None:
             return await run_in_threadpool(fleet.lease, agent.agent_id, asked.limit, settings.lease_s)
 
-        batch = await waiting().until(look, asked.wait_s, request.is_disconnected)
+        batch = await waiting().until(look, min(asked.wait_s, settings.wait_s), request.is_disconnected)
         if batch is None:
             return Response(status_code=204)
         message = document_of(await run_in_threadpool(_lease, store, quiet, settings, agent, batch))

@@ -1,4 +1,4 @@
-"""The hub as a program: `edgecost hub serve` in a process of its own, with TLS, at its end, and without its database."""
+"""The hub as a program: `edgecost hub serve` in its own process, with TLS, at its end, and without its database."""
 
 from __future__ import annotations
 
@@ -26,18 +26,8 @@ from tests.test_hub_agents import ask_for_work, until, waits
 
 
 def command(database: Path | str, *arguments: str | Path) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "edgecost",
-        "hub",
-        "serve",
-        "--db",
-        str(database),
-        "--port",
-        "0",
-        *map(str, arguments),
-    ]
+    serve = [sys.executable, "-m", "edgecost", "hub", "serve"]
+    return [*serve, "--db", str(database), "--port", "0", *map(str, arguments)]
 
 
 @contextmanager
