@@ -84,8 +84,8 @@ INSERT INTO measurement (measurement_id, graph_hash, profile_hash, environment_h
     purpose, status, message, started_at, finished_at, recorded_at, latency_median_ms, latency_lo_ms, latency_hi_ms,
     latency_min_ms, latency_quartile_ms, latency_mean_ms, latency_p90_ms, latency_p99_ms, latency_mad_ms,
     latency_visits, latency_runs, overhead_ms, all_visits, rejected_visits)
-SELECT md5(CAST(n AS text)), g.name, p.name, e.name, d.name, 'a-session-made-up-number-' || CAST(1000000 + session AS text),
-    'edgecost-1',
+SELECT md5(CAST(n AS text)), g.name, p.name, e.name, d.name,
+    'a-session-made-up-number-' || CAST(1000000 + session AS text), 'edgecost-1',
     CASE WHEN n % 20 = 3 THEN 'network' WHEN n % 10 = 1 THEN 'panel' ELSE 'kernel' END,
     CASE WHEN n % 100 = 0 THEN 'rejected' WHEN n % 50 = 7 THEN 'unconverged' ELSE 'ok' END, '', moment, :later, :later,
     ms, ms * 0.99, ms * 1.01, ms * 0.9, ms * 0.95, ms, ms * 1.1, ms * 1.2, ms * 0.01,
