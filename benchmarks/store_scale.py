@@ -246,7 +246,7 @@ def bytes_of(database: Database) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one store; ``queries`` are in milliseconds."""
+    """Of one store; ``maintain_s`` for the first time, and again; ``queries`` in milliseconds."""
 
     measurements: int
     fleet: Fleet
@@ -255,7 +255,15 @@ class Found:
     batches_per_s: list[float]
     size_bytes: int
     parts_bytes: dict[str, int]
+    maintain_s: list[float]
     queries: dict[str, dict[str, float]]
+
+
+def maintained(store: Store) -> float:
+    """Seconds of ``edgecost db maintain``."""
+    start = time.perf_counter()
+    assert store.maintain().is_leader
+    return time.perf_counter() - start
 
 
 def measure(url: str, number: int, is_unchecked: bool, repetitions: int, seconds: float) -> Found:
@@ -268,9 +276,10 @@ def measure(url: str, number: int, is_unchecked: bool, repetitions: int, seconds
         load_s = time.perf_counter() - start
         settle(database)
         queries = ask(store, fleet, filled, repetitions, seconds)
+        maintain_s = [maintained(store), maintained(store)]
         parts, size_bytes = bytes_of(database), store.counts().size_bytes
         database.close()
-    return Found(filled, fleet, number <= RAW_UP_TO, load_s, pace, size_bytes, parts, queries)
+    return Found(filled, fleet, number <= RAW_UP_TO, load_s, pace, size_bytes, parts, maintain_s, queries)
 
 
 @contextmanager
@@ -293,6 +302,7 @@ def show(engine: str, version: str, found: Found) -> None:
     )
     for part, size in sorted(found.parts_bytes.items(), key=lambda one: -one[1]):
         print(f"  {part:55}{size / 1e6:10,.0f} MB{size / found.measurements:8,.0f} bytes per measurement")
+    print(f"  maintain: {found.maintain_s[0]:.1f} s, again {found.maintain_s[1]:.1f} s")
     for what, told in found.queries.items():
         print(f"  {what:14}", "   ".join(f"{name}: {value:,.3f}" for name, value in told.items()))
 
