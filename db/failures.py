@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from ..profiler.errors import NotADatabase, StoreBusy, StoreError, StoreUnwritable
+from ..profiler.errors import NotADatabase, RowRefused, StoreBusy, StoreError, StoreUnwritable
 
 #: SQLite's words (its error codes reach Python from 3.11 only) → error, what to say, remedy.
 _SQLITE = (
@@ -44,13 +45,15 @@ def in_our_words(label: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise translate(error, label) from error
+    except NoConnectionFree as error:
+        raise StoreBusy(f"{label} has no connection free", remedy="Try again later.") from error
 
 
 def translate(error: DBAPIError, label: str) -> StoreError:
     """The error of our tree that stands for one of SQLAlchemy's."""
     said = str(error.orig).strip()
-    if isinstance(error, IntegrityError) or "immutable" in said:
-        return StoreError(f"{label} refuses the row: {said}")
+    if isinstance(error, IntegrityError | DataError) or "immutable" in said:
+        return RowRefused(f"{label} refuses the row: {said}")
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(state, str):
         for beginning, kind, what, remedy in _POSTGRESQL:

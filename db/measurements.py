@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, literal, select, true, tuple_
 
@@ -210,8 +211,10 @@ def _in_order(statement: Select[tuple[object, ...]], wanted: Wanted) -> Select[t
     return statement.order_by(*(column.desc() if wanted.newest else column for column in order)).limit(wanted.limit)
 
 
-def _statement(wanted: Wanted) -> Select[tuple[object, ...]]:
-    table, raw, annotation = schema.measurement, schema.measurement_raw, schema.annotation
+@cache
+def _joined(with_visits: bool) -> Select[tuple[object, ...]]:
+    """Measurements with all that stands beside them; made once: so many columns take longer than one row."""
+    table, raw = schema.measurement, schema.measurement_raw
     energy, memory = schema.measurement_energy, schema.measurement_memory
     # Labels such as energy_status keep columns of one name in three tables apart.
     readings = [energy.c[name].label(f"energy_{name}") for name in ("status", *ENERGY)]
@@ -222,7 +225,7 @@ def _statement(wanted: Wanted) -> Select[tuple[object, ...]]:
         .outerjoin_from(table, energy, whole)
         .outerjoin(memory, memory.c.measurement_id == table.c.measurement_id)
     )
-    if wanted.with_visits:
+    if with_visits:
         about = raw.alias()
         visits = and_(raw.c.measurement_id == table.c.measurement_id, raw.c.kind == "visits")
         conditions = and_(about.c.measurement_id == table.c.measurement_id, about.c.kind == "conditions")
@@ -231,6 +234,13 @@ def _statement(wanted: Wanted) -> Select[tuple[object, ...]]:
             .outerjoin(raw, visits)
             .outerjoin(about, conditions)
         )
+    return statement
+
+
+def _statement(wanted: Wanted) -> Select[tuple[object, ...]]:
+    table, annotation = schema.measurement, schema.annotation
+    energy, memory = schema.measurement_energy, schema.measurement_memory
+    statement = _joined(wanted.with_visits)
     if wanted.device_identity is not None:
         statement = statement.where(table.c.device_identity == wanted.device_identity)
     if wanted.profile_hash is not None:

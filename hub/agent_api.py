@@ -46,6 +46,8 @@ from .waiting import Waiting
 _QUIET_KEPT_S = 600.0
 #: Jobs in one lease at most, whatever is asked for.
 _JOBS_MAX = 256
+#: Letters that the log keeps of what somebody says who could not enrol; he may send megabytes.
+_SHOWN_MAX = 200
 
 Token = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of a lease")]
 
@@ -81,7 +83,9 @@ def _add_coming_and_going(router: APIRouter, store: Store, settings: HubSettings
 
     @router.post(
         "/enroll",
-        **described({201: Answer("taken in", Enrolled)}, body=Enrolment, refusals=(403, 413, 415, 422, 426, 429, 503)),
+        **described(
+            "anybody", {201: Answer("taken in", Enrolled)}, body=Enrolment, refusals=(403, 413, 415, 422, 426, 429, 503)
+        ),
     )
     async def enroll(request: Request) -> JSONResponse:
         """Take a board in by its one-time code."""
@@ -94,14 +98,17 @@ def _add_coming_and_going(router: APIRouter, store: Store, settings: HubSettings
             made = await run_in_threadpool(fleet.enrol, said, address)
         except HubRefused as error:
             await run_in_threadpool(
-                fleet.note, said.device.name, address, "enrol refused", said.device.identity, {"why": error.message}
-            )
+                fleet.note, _shown(said.device.name), address, "enrol refused", _shown(said.device.identity),
+                {"why": _shown(error.message)},
+            )  # fmt: skip
             raise Refusal(403, error.message, error.remedy) from error
         return JSONResponse(document_of(made), status_code=201)
 
     @router.post(
         "/agents/self/hello",
-        **described({200: Answer("welcome", Welcome)}, body=Hello, refusals=(401, 403, 413, 415, 422, 426, 503)),
+        **described(
+            "agent", {200: Answer("welcome", Welcome)}, body=Hello, refusals=(401, 403, 413, 415, 422, 426, 503)
+        ),
     )
     async def hello(request: Request) -> JSONResponse:
         """Say what the board is and offers; said at every start, and when that has changed."""
@@ -116,7 +123,7 @@ def _add_coming_and_going(router: APIRouter, store: Store, settings: HubSettings
         welcome = Welcome(known.agent_id, known.name, known.state, server_time, settings.lease_s, settings.wait_s)
         return JSONResponse(document_of(welcome))
 
-    @router.post("/agents/self/bye", **described({204: Answer("until next time")}, refusals=(401, 503)))
+    @router.post("/agents/self/bye", **described("agent", {204: Answer("until next time")}, refusals=(401, 503)))
     async def bye(request: Request) -> Response:
         """Say that the board stops for now."""
         agent = await agent_caller(request, fleet)
@@ -130,6 +137,7 @@ def _add_asking(router: APIRouter, store: Store, settings: HubSettings, waiting:
     @router.post(
         "/leases",
         **described(
+            "agent",
             {200: Answer("work", Lease), 204: Answer("none within the time")},
             body=WorkRequest,
             refusals=(401, 409, 413, 415, 422, 503),
@@ -149,10 +157,16 @@ def _add_asking(router: APIRouter, store: Store, settings: HubSettings, waiting:
                 return None
             return await run_in_threadpool(fleet.lease, agent.agent_id, asked.limit, settings.lease_s)
 
-        batch = await waiting().until(look, asked.wait_s, request.is_disconnected)
+        batch = await waiting().until(look, min(asked.wait_s, settings.wait_s), request.is_disconnected)
         if batch is None:
             return Response(status_code=204)
-        return JSONResponse(document_of(await run_in_threadpool(_lease, store, quiet, settings, agent, batch)))
+        message = document_of(await run_in_threadpool(_lease, store, quiet, settings, agent, batch))
+        if await request.is_disconnected():
+            # It left while the lease was made. Given back it costs nothing; running out it would be a failed attempt.
+            await run_in_threadpool(fleet.release, agent.agent_id, batch.lease_token)
+            waiting().wake()
+            return Response(status_code=204)
+        return JSONResponse(message)
 
 
 def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting: Callable[[], Waiting]) -> None:
@@ -161,6 +175,7 @@ def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting
     @router.post(
         "/leases/{token}/renew",
         **described(
+            "agent",
             {
                 200: Answer("what is still held", Renewed),
                 409: Answer("all of it is lost", Renewed),
@@ -181,7 +196,7 @@ def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting
 
     @router.post(
         "/leases/{token}/release",
-        **described({204: Answer("given back")}, body=GiveBack, refusals=(401, 413, 415, 422, 503)),
+        **described("agent", {204: Answer("given back")}, body=GiveBack, refusals=(401, 413, 415, 422, 503)),
     )
     async def release(request: Request, token: Token) -> Response:
         """Give back jobs that will not be measured."""
@@ -197,6 +212,7 @@ def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting
     @router.post(
         "/results",
         **described(
+            "agent",
             {
                 201: Answer("recorded", Receipt),
                 200: Answer("was recorded before", Receipt),
@@ -214,6 +230,11 @@ def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting
         receipt = Receipt(verdict.measurement_id, verdict.verdict, verdict.job_state)
         status = 409 if verdict.verdict == "late" else 201 if verdict.is_new else 200
         return JSONResponse(document_of(receipt), status_code=status)
+
+
+def _shown(said: str) -> str:
+    """What somebody unknown said, as far as the log keeps it."""
+    return said if len(said) <= _SHOWN_MAX else f"{said[:_SHOWN_MAX]}…"
 
 
 def _check_version(protocol: int) -> None:

@@ -14,6 +14,7 @@ from ..profiler.errors import StoreError
 from ..profiler.installed import edgecost_version
 from .agent_api import agent_routes
 from .blob_api import blob_routes
+from .describe import DescribedApp
 from .people_api import people_routes
 from .refusal import install
 from .settings import HubSettings
@@ -23,11 +24,11 @@ from .waiting import Waiting
 def make_app(store: Store, settings: HubSettings | None = None) -> FastAPI:
     """The ASGI application of one replica; any number of them may stand on one PostgreSQL."""
     chosen = settings or HubSettings()
-    waiting: list[Waiting] = []  # made when the event loop runs
+    waiting: list[Waiting] = []  # made when the event loop runs, the newest first
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        waiting.append(Waiting(chosen.poll_s))
+        waiting.insert(0, Waiting(chosen.poll_s))
         reaper = asyncio.create_task(_reap(store, waiting[0], chosen.reap_s))
         with store.fleet.listener(waiting[0].wake):
             yield
@@ -35,7 +36,7 @@ def make_app(store: Store, settings: HubSettings | None = None) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await reaper
 
-    app = FastAPI(
+    app = DescribedApp(
         title="edgecost hub",
         version=edgecost_version(),
         description="Boards pull work and hand results over; people look and steer.",
@@ -45,6 +46,8 @@ def make_app(store: Store, settings: HubSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
+    #: For who serves it: ends the long polls, so that a replica need not wait for them when it ends.
+    app.state.let_go = lambda: waiting[0].end()
     install(app)
     app.include_router(agent_routes(store, chosen, lambda: waiting[0]))
     app.include_router(blob_routes(store, chosen))

@@ -13,13 +13,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from ..db import Store
 from ..db.fleet.blobs import PIECE_BYTES, BlobInfo
 from ..profiler.documents import document_of
-from .auth import agent_caller, person_caller
+from .auth import anyone_known, person_caller
 from .bodies import read_pieces
 from .describe import Answer, described
 from .refusal import Refusal
 from .settings import HubSettings
 
 Name = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="sha256 of the contents, in hexadecimal")]
+_BYTES = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})?")
 
 
@@ -31,7 +32,9 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
     @router.put(
         "/{sha256}",
         **described(
+            "operator",
             {201: Answer("stored", BlobInfo), 200: Answer("was there already", BlobInfo)},
+            body=_BYTES,
             refusals=(401, 403, 413, 422, 503),
         ),
     )
@@ -42,7 +45,7 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
         if there is not None:
             return JSONResponse(document_of(there))
         pieces = [piece async for piece in read_pieces(request, settings.blob_bytes)]
-        media_type = request.headers.get("content-type", "application/octet-stream")[:100]
+        media_type = request.headers.get("content-type", _BYTES)[:100]
 
         def keep() -> BlobInfo:
             return fleet.put_blob(sha256, pieces, media_type=media_type, by=name, most_bytes=settings.blob_bytes)
@@ -53,12 +56,17 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
         "/{sha256}",
         response_class=StreamingResponse,
         **described(
-            {200: Answer("the contents"), 206: Answer("the range that was asked for")}, refusals=(401, 404, 422, 503)
+            "viewer or agent",
+            {
+                200: Answer("the contents", media_type=_BYTES),
+                206: Answer("the range that was asked for", media_type=_BYTES),
+            },
+            refusals=(401, 404, 422, 503),
         ),
     )
     async def get(request: Request, sha256: Name) -> Response:
         """Contents, or one range of them. They never change: whoever has them need not ask again."""
-        await agent_caller(request, fleet)
+        await anyone_known(request, fleet)
         found = await run_in_threadpool(fleet.blob_info, sha256)
         if found is None:
             raise Refusal(404, f"there is no blob {sha256}")
@@ -77,7 +85,7 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
             for at in range(start, end, PIECE_BYTES):
                 yield fleet.read_blob(sha256, at, min(PIECE_BYTES, end - at))
 
-        return StreamingResponse(pieces(), 206 if is_part else 200, headers, "application/octet-stream")
+        return StreamingResponse(pieces(), 206 if is_part else 200, headers, _BYTES)
 
     return router
 

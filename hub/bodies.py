@@ -13,6 +13,9 @@ from ..profiler.documents import decode
 from ..profiler.errors import BadDocument
 from .refusal import Refusal
 
+#: Of a length that anybody may announce; Python refuses to read numbers of thousands of digits.
+_DIGITS_MAX = 18
+
 T = TypeVar("T")
 
 
@@ -30,9 +33,11 @@ async def read_record(request: Request, kind: type[T], most_bytes: int) -> T:
     elif encoding != "identity":
         raise Refusal(415, f"a body packed by {encoding!r}", "send it as it is, or as gzip")
     try:
-        document = json.loads(body or b"{}", parse_constant=_refuse_constant)
+        # As a text: ``json`` guesses at UTF-16 and UTF-32 in bytes, and lets broken ones through.
+        text = (body or b"{}").decode("utf-8")
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
     except (ValueError, RecursionError) as error:
-        raise BadDocument("the body is no JSON") from error
+        raise BadDocument("the body is no JSON in UTF-8") from error
     return decode(kind, document)
 
 
@@ -40,7 +45,7 @@ async def read_pieces(request: Request, most_bytes: int) -> AsyncIterator[bytes]
     """A body as it comes in, refused as soon as it is too large, whatever length was announced."""
     announced = request.headers.get("content-length", "0")
     size = 0
-    if announced.isdecimal() and int(announced) > most_bytes:
+    if announced.isdecimal() and (len(announced) > _DIGITS_MAX or int(announced) > most_bytes):
         raise _too_large(most_bytes)
     async for piece in request.stream():
         size += len(piece)
@@ -56,10 +61,11 @@ def _too_large(most_bytes: int) -> Refusal:
 def _unpack(body: bytes, most_bytes: int) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        found = unpacker.decompress(body, most_bytes)
+        # One byte more than is allowed tells a body that is just as large from one that goes on.
+        found = unpacker.decompress(body, most_bytes + 1)
     except zlib.error as error:
         raise BadDocument("the body is no gzip") from error
-    if unpacker.unconsumed_tail:
+    if len(found) > most_bytes:
         raise _too_large(most_bytes)
     if not unpacker.eof or unpacker.unused_data:
         raise BadDocument("the body is cut off, or has something behind its end")
@@ -68,3 +74,10 @@ def _unpack(body: bytes, most_bytes: int) -> bytes:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands there twice")
+    return found

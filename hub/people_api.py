@@ -83,7 +83,9 @@ def _json(records: object, status: int = 200) -> JSONResponse:
 def _add_devices(router: APIRouter, store: Store) -> None:
     fleet = store.fleet
 
-    @router.get("/devices", tags=["devices"], **described({200: Answer("boards by name", DeviceView, many=True)}))
+    @router.get(
+        "/devices", tags=["devices"], **described("viewer", {200: Answer("boards by name", DeviceView, many=True)})
+    )
     async def devices(request: Request) -> JSONResponse:
         """All boards, with what they hold and have sent."""
         await person_caller(request, fleet, "viewer")
@@ -91,7 +93,9 @@ def _add_devices(router: APIRouter, store: Store) -> None:
         return _json([_view(one) for one in found])
 
     @router.get(
-        "/devices/{name}", tags=["devices"], **described({200: Answer("the board", DeviceView)}, refusals=_REFUSALS)
+        "/devices/{name}",
+        tags=["devices"],
+        **described("viewer", {200: Answer("the board", DeviceView)}, refusals=_REFUSALS),
     )
     async def device(request: Request, name: Name) -> JSONResponse:
         """One board, by its name or the beginning of its identity."""
@@ -101,7 +105,7 @@ def _add_devices(router: APIRouter, store: Store) -> None:
     @router.post(
         "/devices/{name}/{verb}",
         tags=["devices"],
-        **described({200: Answer("the board", DeviceView)}, refusals=_REFUSALS),
+        **described("operator", {200: Answer("the board", DeviceView)}, refusals=_REFUSALS),
     )
     async def steer(request: Request, name: Name, verb: Literal["drain", "resume", "retire"]) -> JSONResponse:
         """Let a board finish and take no more, work again, or leave for good."""
@@ -119,7 +123,9 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
     fleet = store.fleet
 
     @router.get(
-        "/campaigns", tags=["jobs"], **described({200: Answer("campaigns, oldest first", CampaignSummary, many=True)})
+        "/campaigns",
+        tags=["jobs"],
+        **described("viewer", {200: Answer("campaigns, oldest first", CampaignSummary, many=True)}),
     )
     async def campaigns(request: Request) -> JSONResponse:
         """All campaigns with their jobs by state."""
@@ -129,7 +135,7 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
     @router.post(
         "/campaigns/{name}/{verb}",
         tags=["jobs"],
-        **described({200: Answer("done", Changed)}, refusals=_REFUSALS),
+        **described("operator", {200: Answer("done", Changed)}, refusals=_REFUSALS),
     )
     async def steer_campaign(request: Request, name: Name, verb: Literal["cancel", "retry"]) -> JSONResponse:
         """Cancel what is open of a campaign, or try again what failed."""
@@ -141,7 +147,7 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
     @router.get(
         "/jobs",
         tags=["jobs"],
-        **described({200: Answer("jobs by their number", JobView, many=True)}, refusals=_REFUSALS),
+        **described("viewer", {200: Answer("jobs by their number", JobView, many=True)}, refusals=_REFUSALS),
     )
     async def jobs(
         request: Request,
@@ -156,7 +162,9 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
         return _json(await run_in_threadpool(look))
 
     @router.get(
-        "/jobs/{job_id}", tags=["jobs"], **described({200: Answer("the job", JobWithAttempts)}, refusals=_REFUSALS)
+        "/jobs/{job_id}",
+        tags=["jobs"],
+        **described("viewer", {200: Answer("the job", JobWithAttempts)}, refusals=_REFUSALS),
     )
     async def job(request: Request, job_id: JobId) -> JSONResponse:
         """One job, and every result that was sent for it."""
@@ -165,7 +173,9 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
         return _json({"job": found, "attempts": attempts})
 
     @router.post(
-        "/jobs/{job_id}/{verb}", tags=["jobs"], **described({200: Answer("done", Changed)}, refusals=_REFUSALS)
+        "/jobs/{job_id}/{verb}",
+        tags=["jobs"],
+        **described("operator", {200: Answer("done", Changed)}, refusals=_REFUSALS),
     )
     async def steer_job(request: Request, job_id: JobId, verb: Literal["cancel", "retry"]) -> JSONResponse:
         """Cancel a job, or try a failed one again."""
@@ -181,7 +191,9 @@ def _add_keeping(router: APIRouter, store: Store, settings: HubSettings) -> None
     @router.post(
         "/enrolment-codes",
         tags=["keeping"],
-        **described({201: Answer("a one-time code", NewCode)}, body=CodeRequest, refusals=(*_REFUSALS, 413, 415)),
+        **described(
+            "admin", {201: Answer("a one-time code", NewCode)}, body=CodeRequest, refusals=(*_REFUSALS, 413, 415)
+        ),
     )
     async def make_code(request: Request) -> JSONResponse:
         """A one-time code with which one board can enrol."""
@@ -190,13 +202,15 @@ def _add_keeping(router: APIRouter, store: Store, settings: HubSettings) -> None
         make = partial(fleet.make_code, asked.labels, name=asked.name, replaces=asked.replaces, by=who)
         return _json(await run_in_threadpool(make), 201)
 
-    @router.get("/audit", tags=["keeping"], **described({200: Answer("newest first", AuditEntry, many=True)}))
+    @router.get("/audit", tags=["keeping"], **described("admin", {200: Answer("newest first", AuditEntry, many=True)}))
     async def audit(request: Request, limit: Annotated[int, Query(ge=1, le=_PAGE_MAX)] = 100) -> JSONResponse:
         """Who did what."""
         await person_caller(request, fleet, "admin")
         return _json(await run_in_threadpool(fleet.audit, limit))
 
-    @router.get("/health", tags=["keeping"], **described({200: Answer("the hub works", Health)}, refusals=(503,)))
+    @router.get(
+        "/health", tags=["keeping"], **described("anybody", {200: Answer("the hub works", Health)}, refusals=(503,))
+    )
     async def health() -> JSONResponse:
         """Whether the hub can reach its database; for load balancers."""
         return _json(Health("ok", await run_in_threadpool(fleet.server_time)))

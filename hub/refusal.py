@@ -8,9 +8,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ..profiler.documents import document_of
-from ..profiler.errors import BadDocument, HubRefused, StoreError, UsageError
+from ..profiler.errors import BadDocument, HubRefused, RowRefused, StoreError, UsageError
 from ..profiler.fleet_protocol import Problem
 
 #: A database that fails may be back soon; agents keep what they have until then.
@@ -50,10 +51,20 @@ def install(app: FastAPI) -> None:
     def _(_: Request, error: UsageError) -> JSONResponse:
         return refused(404 if error.message.startswith("there is no") else 400, Problem(error.message, error.remedy))
 
+    @app.exception_handler(RowRefused)
+    def _(_: Request, __: RowRefused) -> JSONResponse:
+        # Not 503: it would be sent again for ever. What the database said may hold more than a stranger should see.
+        return refused(422, Problem("the database does not take this: a value out of its range, or one that it has"))
+
     @app.exception_handler(StoreError)
     def _(_: Request, error: StoreError) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return refused(503, Problem("the hub's database cannot be used now", error.remedy), headers)
+
+    @app.exception_handler(ClientDisconnect)
+    def _(_: Request, __: ClientDisconnect) -> JSONResponse:
+        # Nobody reads this; without it a board that lost its network is a traceback in the hub's log.
+        return refused(400, Problem("the body was cut off"))
 
     @app.exception_handler(RequestValidationError)
     def _(_: Request, error: RequestValidationError) -> JSONResponse:

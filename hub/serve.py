@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +84,9 @@ def serve(store: Store, place: Place, settings: HubSettings, told: Callable[[str
     place.check()
     listening = _listen(place)
     host, port = listening.getsockname()[:2]
+    app = make_app(store, settings)
     config = uvicorn.Config(
-        make_app(store, settings),
+        app,
         ssl_certfile=place.certificate,
         ssl_keyfile=place.key,
         log_level="warning",
@@ -95,9 +99,45 @@ def serve(store: Store, place: Place, settings: HubSettings, told: Callable[[str
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=64 << 10,
     )
+    try:
+        config.load()
+    except OSError as error:  # of which the errors of TLS are
+        listening.close()
+        raise UsageError(
+            f"{place.certificate} and {place.key} are no certificate with its key: {error.strerror or error}",
+            remedy="PEM files; the certificate first, then those that vouch for it",
+        ) from error
     shown = f"[{host}]" if ":" in host else host
     told(f"{place.scheme}://{shown}:{port}")
-    uvicorn.Server(config).run([listening])
+    with _an_end_is_no_failure():
+        _Server(config, app.state.let_go).run([listening])
+
+
+class _Server(uvicorn.Server):
+    """Answers those who wait for work before it waits for all answers to be sent."""
+
+    def __init__(self, config: uvicorn.Config, let_go: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._let_go = let_go
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._let_go()
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def _an_end_is_no_failure() -> Iterator[None]:
+    """uvicorn ends at a signal and then raises it once more, for whoever started it: here that is the command line."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told_to_end = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda *_: None) for one in told_to_end]
+    try:
+        yield
+    finally:
+        for one, handler in zip(told_to_end, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _listen(place: Place) -> socket.socket:

@@ -18,6 +18,12 @@ class Waiting:
         self._poll_s = poll_s
         self._loop = asyncio.get_running_loop()
         self._word = asyncio.Event()
+        self._is_over = False
+
+    def end(self) -> None:
+        """Let everybody who waits go away with nothing, now and from here on; called in the event loop."""
+        self._is_over = True
+        self._say()
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
@@ -40,10 +46,12 @@ class Waiting:
         is_first = True
         while True:
             word = self._word  # before looking: what is announced meanwhile is not missed
+            if await is_gone():  # before looking too: what is found is taken, and would be taken for nobody
+                return None
             found = await look(is_first)
             is_first = False
             left = deadline - time.monotonic()
-            if found is not None or left <= 0 or await is_gone():
+            if found is not None or left <= 0 or self._is_over:
                 return found
             pause = min(left, self._poll_s * random.uniform(0.75, 1.25))
             try:

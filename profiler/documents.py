@@ -8,6 +8,7 @@ dataclasses themselves.
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -20,6 +21,9 @@ from .records import Json
 
 #: How deep a free-form JSON value may be nested: an environment has two levels.
 JSON_DEPTH_MAX = 16
+
+#: JSON can spell these and no database can hold them: PostgreSQL has no zero character, UTF-8 no lone surrogates.
+_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -102,7 +106,7 @@ def _value(hint: object, value: object, where: str) -> object:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise BadDocument(f"{where}: an object belongs here, not {_shown(value)}")
-        return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {str(_finite(key, where)): _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     assert isinstance(hint, type), hint
     if is_dataclass(hint):
         return _record(hint, value, where)
@@ -129,6 +133,7 @@ def _items(arguments: tuple[object, ...], value: object, where: str) -> tuple[ob
 
 def _plain(hint: type, value: object, where: str) -> object:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        _finite(value, where)
         value = float(value)
     if type(value) is not hint:
         raise BadDocument(f"{where}: {_NAMES.get(hint, hint.__name__)} belongs here, not {_shown(value)}")
@@ -139,9 +144,9 @@ def _finite(value: object, where: str) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadDocument(f"{where}: {value} is not a finite number")
     if type(value) is int and not -(1 << 63) <= value < 1 << 63:
-        raise BadDocument(f"{where}: {value} does not fit 64 bits")
-    if isinstance(value, str) and "\0" in value:
-        raise BadDocument(f"{where}: a text with a zero character")  # PostgreSQL cannot hold one
+        raise BadDocument(f"{where}: {_shown(value)} does not fit 64 bits")
+    if isinstance(value, str) and _UNWRITABLE.search(value):
+        raise BadDocument(f"{where}: a text with a zero character, or half of a surrogate pair")
     return value
 
 

@@ -19,6 +19,7 @@
     │   ├── NotADatabase
     │   ├── StoreUnwritable
     │   ├── StoreBusy
+    │   ├── RowRefused
     │   └── SchemaMismatch
     ├── ArtefactError             8   a predictor file, LUT file or export is refused
     ├── MissingPackage            9   an optional package is not installed
@@ -117,6 +118,10 @@ class StoreUnwritable(StoreError):
 
 class StoreBusy(StoreError):
     """Another process holds the database."""
+
+
+class RowRefused(StoreError):
+    """The database does not take this row, however often it is tried."""
 
 
 class SchemaMismatch(StoreError):

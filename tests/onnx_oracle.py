@@ -108,6 +108,8 @@ def read(model: onnx.ModelProto, limits: GateLimits) -> Reading:
         return reading
     if any(overflows(message) for message, _ in inside(model)):
         return Reading({"overflow"})
+    if len(model.functions) > limits.nodes:
+        return Reading({"functions"})
     functions: dict[Key, list[onnx.FunctionProto]] = {}
     for function in model.functions:
         functions.setdefault(key(function), []).append(function)

@@ -56,6 +56,7 @@ def load_script(name: str) -> ModuleType:
 make_cli_reference = load_script("make_cli_reference")
 make_block_reference = load_script("make_block_reference")
 make_format_reference = load_script("make_format_reference")
+make_hub_reference = load_script("make_hub_reference")
 make_space_reference = load_script("make_space_reference")
 make_terminal_picture = load_script("make_terminal_picture")
 
@@ -199,6 +200,12 @@ def test_the_shared_choices_of_the_how_to_make_a_space(tmp_path):
     stage = {cell.key for cell in space.measurable if cell.layer == "stage1"}
     # The first block: 2 widths, 2 kernels, 2 expansions; the second the same at the new width.
     assert len(stage) == 16
+
+
+def test_the_reference_of_the_hub_is_not_stale():
+    assert make_hub_reference.PAGE.read_text(encoding="utf-8") == make_hub_reference.page(), (
+        "run: .venv/bin/python docs/make_hub_reference.py"
+    )
 
 
 def test_the_reference_of_spaces_is_not_stale():

@@ -9,17 +9,22 @@ import pytest
 #: Packages that only the commands that need them may load.
 HEAVY = {
     "alembic",
+    "fastapi",
     "lightgbm",
     "matplotlib",
     "numpy",
     "onnx",
     "onnxruntime",
     "pandas",
+    "psycopg",
+    "pydantic",
     "rich",
     "scipy",
     "sklearn",
     "sqlalchemy",
+    "starlette",
     "tvm",
+    "uvicorn",
     "yaml",
 }
 

@@ -188,6 +188,13 @@ def test_a_limit_is_the_largest_that_passes() -> None:
         assert f"`{name}`" in refused.value.remedy
 
 
+def test_functions_that_nothing_calls_are_counted_too() -> None:
+    crowded = model([RELU], [function(f"f{i}", RELU) for i in range(4)]).SerializeToString()
+    assert check_onnx(crowded, GateLimits(nodes=4)).nodes == 1
+    with pytest.raises(UnsafeModel, match="more than 3 local functions"):
+        check_onnx(crowded, GateLimits(nodes=3))
+
+
 def test_the_bytes_alone_can_be_too_many() -> None:
     with pytest.raises(UnsafeModel, match="has 10 bytes, more than 9"):
         check_onnx(b"\x72\x08" + b"a" * 8, GateLimits(model_bytes=9))

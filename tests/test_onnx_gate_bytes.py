@@ -187,6 +187,12 @@ def test_a_file_of_empty_messages_is_refused_before_a_parser_makes_an_object_of_
     assert "more than 1,000 fields" in refusal(part(GRAPH, part(11, b"") * 1001), GateLimits(fields=1000))
 
 
+def test_packed_dimensions_count_one_by_one() -> None:
+    packed = tensor(key(2, VARINT), b"\x01", part(1, b"\x01" * 2000))
+    assert check_onnx(packed).tensor_bytes == 2 * 12 + 4
+    assert "more than 1,000 fields" in refusal(packed, GateLimits(fields=1000))
+
+
 def test_names_in_messages_are_short_and_printable() -> None:
     message = refusal(part(GRAPH, part(1, part(7, b"\xff\n" * 1000))))
     assert "\\\\xff\\n" in message

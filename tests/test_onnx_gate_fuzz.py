@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import onnx
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -113,7 +117,7 @@ def scalars(field: FieldDescriptor, hostile: bool) -> st.SearchStrategy[object]:
     return st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages(onnx.ModelProto.DESCRIPTOR))
 def test_the_gate_and_onnx_read_the_same_in_any_model(model: onnx.ModelProto) -> None:
     told = read(model, NARROW)
@@ -160,7 +164,7 @@ def test_a_piece_of_one_model_inside_another_does_no_harm(
     hold_to_onnx(model[:at] + other[first:last] + model[at:])
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(corpus(), messages(onnx.GraphProto.DESCRIPTOR))
 def test_a_second_graph_is_judged_with_the_first(model: bytes, graph: onnx.GraphProto) -> None:
     hold_to_onnx(model + onnx.ModelProto(graph=graph).SerializeToString())
@@ -185,3 +189,10 @@ def test_the_oracle_sees_what_it_is_there_for() -> None:
     node = onnx.NodeProto(op_type="EPContext", domain="elsewhere")
     node.attribute.add(g=onnx.GraphProto(initializer=[tensor]))
     assert unsafe(onnx.ModelProto(graph=onnx.GraphProto(node=[node]))) == {"external", "negative", "domain", "operator"}
+
+
+def test_the_coverage_guided_fuzzer_says_what_it_lacks() -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "fuzz_onnx_gate.py"
+    without = f"import runpy, sys; sys.modules['atheris'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "the fuzzer needs atheris: pip install atheris\n")

@@ -11,7 +11,8 @@ from ...profiler.errors import UsageError
 #: Labels that every board has without being given them; ``runtime`` has several values.
 RESERVED = ("name", "device", "runtime")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
-_TERM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]*)(!?=)(.+)")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_TERM = re.compile(rf"({_KEY.pattern})(!?=)(.+)")
 
 
 @dataclass(frozen=True)
@@ -80,5 +81,5 @@ def check_labels(labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         if key in RESERVED:
             raise UsageError(f"the label {key} is what every board has by itself", remedy="choose another key")
-        if not _TERM.fullmatch(f"{key}=x") or not _WORD.fullmatch(value):
+        if not _KEY.fullmatch(key) or not _WORD.fullmatch(value):
             raise UsageError(f"{key}={value} is no label", remedy="letters, digits and . _ - / : +, like pool=nano")
