@@ -118,7 +118,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (agent_loop, outbox):
         monkeypatch.setattr(module, "Backoff", lambda sleep: Backoff(lambda s: sleep(min(s, 0.02))))
     monkeypatch.setattr(agent_loop, "_HASTY_S", 0.01)
-    monkeypatch.setattr(agent_loop, "FAREWELL_S", 2.0)
+    monkeypatch.setattr(agent_loop, "FAREWELL_S", 5.0)
     monkeypatch.setattr(heartbeat, "PAUSE_S_MIN", 0.01)
 
 

@@ -80,11 +80,10 @@ def test_the_board_says_what_it_is_and_offers(hub: LittleHub, home: AgentHome) -
 def test_a_runtime_that_is_not_there_is_offered_with_its_problem(tmp_path: Path, hub: LittleHub) -> None:
     home = home_at(tmp_path, hub, ["ort", "ort-acl"])
     with at_work(home) as running:
-        hub.until(lambda: hub.hellos)
+        hub.until(lambda: running.has_said("cannot be used"))
     there, missing = hub.hellos[0].runtimes
     assert (there.problem, missing.profile) == ("", None)
     assert "ACLExecutionProvider" in missing.problem
-    assert running.has_said("cannot be used")
 
 
 def test_jobs_that_killed_a_board_are_measured_alone_and_last(hub: LittleHub, home: AgentHome) -> None:
