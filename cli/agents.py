@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +13,8 @@ from .options import DEFAULT_RUNTIME, BudgetType, json_option
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..devices.agent_home import AgentHome
-    from ..devices.service import AgentService
     from ..devices.spool import SpoolCounts
-    from ..devices.told import Weight
     from ..profiler.runtimes import NamedRuntime
 
 home_option = click.option(
@@ -58,6 +52,7 @@ def agent() -> None:
     help=f"Runtime to offer; repeat for several.  [default: {DEFAULT_RUNTIME}]",
 )
 @click.option("--allow-plain-http", is_flag=True, help="Send the token in the clear, inside a network of your own.")
+@json_option
 def enroll(
     hub_url: str,
     code: str,
@@ -66,6 +61,7 @@ def enroll(
     ca_file: str | None,
     runtime_names: tuple[str, ...],
     allow_plain_http: bool,
+    as_json: bool,
 ) -> None:
     """Enrol this board at the hub HUB_URL with the one-time CODE that its keeper was given.
 
@@ -77,6 +73,10 @@ def enroll(
     home = _home(folder)
     runtimes = tuple(_named(one) for one in runtime_names or (DEFAULT_RUNTIME,))
     made = enrol(home, Place(hub_url.rstrip("/"), ca_file or "", allow_plain_http), code, runtimes, name=name)
+    if as_json:
+        told = {"name": made.name, "agent_id": made.agent_id, "hub": made.hub_url, "device": made.device.identity}
+        print_json({**told, "home": str(home.folder)})
+        return
     click.echo(f"This board is {made.name} at {made.hub_url}. Its token is in {home.folder}.")
     click.echo("Next: edgecost agent run")
 
@@ -92,14 +92,15 @@ def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...]) 
     cut the next start goes on.
     """
     from ..devices.agent_loop import Manner
-    from ..devices.service import AgentService
     from ..profiler.errors import UsageError
     from ..profiler.runtimes import allowed_cpus
+    from .agent_process import command
 
     missing = sorted(set(cpus) - set(allowed_cpus()))
     if missing:
         raise UsageError(f"CPU {missing[0]} is not among those that this process may use: {allowed_cpus()}")
-    run_until_told(AgentService(_home(folder), _line_writer(), Manner(until_idle_s, tuple(sorted(set(cpus))))))
+    started = command(_home(folder).folder, Manner(until_idle_s, tuple(sorted(set(cpus)))))
+    os.execv(started[0], started)
 
 
 @agent.command(epilog="Example:  edgecost agent status")
@@ -147,52 +148,8 @@ def systemd() -> None:
     """Print a systemd unit that runs the agent as a user without rights."""
     from ..devices.systemd_unit import unit
 
-    click.echo(unit(str(Path(sys.argv[0]).absolute())), nl=False)
-
-
-def run_until_told(service: AgentService) -> None:
-    """Run an agent in a thread of its own, and stop it at the first SIGTERM or SIGINT.
-
-    A signal handler may run in the midst of anything, so it only writes into a pipe. What ends the agent is raised.
-    """
-    failures: list[BaseException] = []
-    read_end, write_end = os.pipe()
-
-    def work() -> None:
-        try:
-            service.run()
-        except BaseException as error:  # noqa: BLE001  # carried to the thread that was asked
-            failures.append(error)
-        finally:
-            os.write(write_end, b"\n")
-
-    old = {number: signal.signal(number, lambda *_: os.write(write_end, b".")) for number in _SIGNALS}
-    thread = threading.Thread(target=work, name="agent")
-    thread.start()
-    try:
-        if os.read(read_end, 1) != b"\n":
-            service.stop()
-        thread.join()
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        os.close(read_end)
-        os.close(write_end)
-    if failures:
-        raise failures[0]
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def _line_writer() -> Callable[[Weight, str], None]:
-    """Lines on standard error; where that is the journal, with their weight as it reads it."""
-    with_weight = "JOURNAL_STREAM" in os.environ
-
-    def told(weight: Weight, text: str) -> None:
-        click.echo(f"<{weight.value}>{text}" if with_weight else text, err=True)
-
-    return told
+    started = Path(sys.argv[0]).absolute()
+    click.echo(unit(str(started) if os.access(started, os.X_OK) else f"{sys.executable} -m edgecost"), nl=False)
 
 
 def _home(folder: Path | None) -> AgentHome:

@@ -1,4 +1,4 @@
-"""``edgecost db``: what a database holds, and what went wrong in it."""
+"""``edgecost db``: what a database holds, what went wrong in it, and what keeps it in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from ..profiler.errors import UsageError
 from .options import db_option, json_option
 from .output import print_json, print_table
 
@@ -71,3 +72,25 @@ def info(db_url: str | None, failures: bool, as_json: bool) -> None:
         print_table(
             f"Attempts without a latency ({len(failed)})", ["finished", "purpose", "outcome", "message"], lines, left=4
         )
+
+
+@db.command(epilog="Example:  edgecost db maintain --db postgresql://user@host/name")
+@db_option
+@json_option
+def maintain(db_url: str | None, as_json: bool) -> None:
+    """Add up what was measured on each day, where measurements came since the last time.
+
+    Run it from time to time, from wherever; when two run at once, the second leaves the work to the first.
+    """
+    from ..db import Store
+
+    if not Store.exists(db_url):
+        raise UsageError("There is no database there to maintain.", remedy="Name another one: --db URL")
+    with Store(db_url) as store:
+        done = store.maintain()
+    if as_json:
+        print_json(asdict(done))
+    elif not done.is_leader:
+        click.echo("Another process maintains this database now; nothing was done.")
+    else:
+        click.echo(f"Days of devices and profiles added up anew: {done.days:,}.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 
 from ..db import Store
 from ..profiler.errors import GateError
+from ..profiler.installed import edgecost_version
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
@@ -192,11 +192,3 @@ def lut_provenance(
         "graphs_measured": graphs,
         "call_overhead": "none is simulated" if profile.runtime == SIMULATOR else "taken off each cell",
     }
-
-
-def edgecost_version() -> str:
-    """The installed version."""
-    try:
-        return version("edgecost")
-    except PackageNotFoundError:
-        return "unknown"

@@ -6,6 +6,8 @@ connect     opens an engine, names its errors, brings the schema to head
 schema      the tables; migrations/ the same, step by step
 codec       visits as bytes
 workloads, measurements, campaigns   the statements
+measurement_rows     rows as measurements
+maintenance          what is added up from time to time
 portable    the tables as they travel between stores
 outgoing, intake     reads a store as it travels; takes it over into another
 export, export_file, export_reader   the same as Parquet files
@@ -14,14 +16,27 @@ records     what campaigns and jobs look like from outside
 store       the one door
 """
 
-from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
+from .records import (
+    CampaignSummary,
+    DailyRollup,
+    Exported,
+    Interrupted,
+    Job,
+    Maintained,
+    NewJob,
+    SpooledVisit,
+    StoreCounts,
+    TakenOver,
+)
 from .store import Store
 
 __all__ = [
     "CampaignSummary",
+    "DailyRollup",
     "Exported",
     "Interrupted",
     "Job",
+    "Maintained",
     "NewJob",
     "SpooledVisit",
     "Store",

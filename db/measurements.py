@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, RowMapping, Select, and_, delete, exists, func, insert, select, true
+from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, literal, select, true, tuple_
 
 from ..profiler.errors import UsageError
-from ..profiler.records import Energy, Json, Latency, Measurement, PeakMemory, Quantity, Reading, Status
+from ..profiler.records import Json, Measurement, Quantity, Status
 from . import schema
 from .attempts import Attempt, close_attempt, lock_job
-from .codec import CODEC, decode_visits, encode_visits
+from .codec import CODEC, encode_visits
 from .connect import insert_missing, now, stamp
+from .measurement_rows import ENERGY, LATENCY, MEMORY, TEXTS, MeasurementRows
 
 #: Hashes in one statement; SQLite before 3.32 takes 999 parameters.
 _CHUNK = 500
-_TEXTS = (
-    *("measurement_id", "graph_hash", "profile_hash", "environment_hash", "device_identity", "session", "protocol"),
-    *("purpose", "message", "started_at", "finished_at"),
-)
-#: Field of ``Latency`` → column.
-_LATENCY = {field.name: f"latency_{field.name}" for field in fields(Latency)}
 _USABLE = tuple(status.value for status in Status if status.has_latency)
 #: The rail under which the energy of the whole device stands.
 _WHOLE = ""
-_ENERGY = tuple(field.name for field in fields(Energy) if field.name != "status")
-_MEMORY = tuple(field.name for field in fields(PeakMemory) if field.name != "status")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which measurements to read; None does not restrict. Fields as in ``Store.measurements``."""
+    """Which measurements to read; None does not restrict. Fields as in ``Store.measurements``, and ``newest``: turn the
+    order round.
+    """
 
     device_identity: str | None = None
     profile_hash: str | None = None
@@ -41,6 +36,9 @@ class Wanted:
     usable_only: bool = True
     with_visits: bool = False
     of: Quantity | None = Quantity.LATENCY
+    limit: int | None = None
+    after: Measurement | None = None
+    newest: bool = False
 
 
 def record(connection: Connection, measurement: Measurement, job_id: int | None, lease_token: str | None) -> bool:
@@ -74,13 +72,18 @@ def add(connection: Connection, measurement: Measurement, job_id: int | None, re
 
 
 def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
-    """The measurements that are wanted, oldest first."""
-    found = [
-        _measurement(row, wanted.with_visits)
-        for statement in _statements(wanted)
-        for row in connection.execute(statement).mappings()
-    ]
-    return sorted(found, key=lambda measurement: (measurement.started_at, measurement.measurement_id))
+    """The measurements that are wanted, oldest first, or with ``newest`` the other way round."""
+    found: list[Measurement] = []
+    for statement in statements(wanted):
+        rows = connection.execute(statement)
+        found += map(MeasurementRows(rows.keys()).measurement, rows.all())
+    found.sort(key=lambda measurement: (measurement.started_at, measurement.measurement_id), reverse=wanted.newest)
+    return found[: wanted.limit]
+
+
+def latest(connection: Connection, wanted: Wanted) -> Measurement | None:
+    """The newest of the measurements that are wanted."""
+    return next(iter(read(connection, replace(wanted, limit=1, newest=True))), None)
 
 
 def profiles_of(connection: Connection, device_identity: str) -> list[str]:
@@ -144,7 +147,7 @@ def retract(connection: Connection, measurement_id: str, author: str, reason: st
 
 
 def _row(measurement: Measurement, job_id: int | None, recorded_at: str) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(measurement, name) for name in _TEXTS}
+    row: dict[str, object] = {name: getattr(measurement, name) for name in TEXTS}
     row |= {
         "job_id": job_id,
         "status": measurement.status.value,
@@ -154,7 +157,7 @@ def _row(measurement: Measurement, job_id: int | None, recorded_at: str) -> dict
         "rejected_visits": measurement.rejected_visits,
     }
     if measurement.latency is not None:
-        row |= {column: getattr(measurement.latency, name) for name, column in _LATENCY.items()}
+        row |= {column: getattr(measurement.latency, name) for name, column in LATENCY.items()}
     return row
 
 
@@ -162,11 +165,11 @@ def _record_readings(connection: Connection, measurement: Measurement) -> None:
     identity = {"measurement_id": measurement.measurement_id}
     energy, memory = measurement.energy, measurement.peak_memory
     if energy is not None:
-        row = {name: getattr(energy, name) for name in _ENERGY}
+        row = {name: getattr(energy, name) for name in ENERGY}
         row |= {"rail": _WHOLE, "status": energy.status.value}
         connection.execute(insert(schema.measurement_energy), {**identity, **row})
     if memory is not None:
-        row = {name: getattr(memory, name) for name in _MEMORY} | {"status": memory.status.value}
+        row = {name: getattr(memory, name) for name in MEMORY} | {"status": memory.status.value}
         connection.execute(insert(schema.measurement_memory), {**identity, **row})
 
 
@@ -182,12 +185,37 @@ def _trace(measurement: Measurement, kind: str, codec: str, payload: bytes) -> d
     return {"measurement_id": measurement.measurement_id, "kind": kind, "codec": codec, "payload": payload}
 
 
-def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
+def statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
+    """One, or one for each so many graphs."""
+    if wanted.graph_hashes is None:
+        yield _in_order(_statement(wanted), wanted)
+        return
+    hashes = sorted(set(wanted.graph_hashes))
+    for start in range(0, len(hashes), _CHUNK):
+        some = schema.measurement.c.graph_hash.in_(hashes[start : start + _CHUNK])
+        yield _in_order(_statement(wanted).where(some), wanted)
+
+
+def _in_order(statement: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple[object, ...]]:
+    """Only where something depends on it: whole sets are put in order by ``read``."""
+    begun, name = schema.measurement.c.started_at, schema.measurement.c.measurement_id
+    if wanted.after is not None:
+        last = tuple_(literal(wanted.after.started_at), literal(wanted.after.measurement_id))
+        statement = statement.where(tuple_(begun, name) < last if wanted.newest else tuple_(begun, name) > last)
+    if wanted.limit is None:
+        return statement
+    # One expression is the same order, stamps being of one length, and no index has it: SQLite would rather walk
+    # through all of a device in the order of an index than look few graphs up and sort what it finds.
+    order = (begun, name) if wanted.graph_hashes is None else (begun + name,)
+    return statement.order_by(*(column.desc() if wanted.newest else column for column in order)).limit(wanted.limit)
+
+
+def _statement(wanted: Wanted) -> Select[tuple[object, ...]]:
     table, raw, annotation = schema.measurement, schema.measurement_raw, schema.annotation
     energy, memory = schema.measurement_energy, schema.measurement_memory
     # Labels such as energy_status keep columns of one name in three tables apart.
-    readings = [energy.c[name].label(f"energy_{name}") for name in ("status", *_ENERGY)]
-    readings += [memory.c[name].label(f"memory_{name}") for name in ("status", *_MEMORY)]
+    readings = [energy.c[name].label(f"energy_{name}") for name in ("status", *ENERGY)]
+    readings += [memory.c[name].label(f"memory_{name}") for name in ("status", *MEMORY)]
     whole = and_(energy.c.measurement_id == table.c.measurement_id, energy.c.rail == _WHOLE)
     statement: Select[tuple[object, ...]] = (
         select(table, *readings)
@@ -219,39 +247,4 @@ def _statements(wanted: Wanted) -> Iterator[Select[tuple[object, ...]]]:
                 Quantity.MEMORY: memory.c.peak_bytes,
             }[wanted.of]
             statement = statement.where(number.is_not(None))
-    if wanted.graph_hashes is None:
-        yield statement
-        return
-    hashes = sorted(set(wanted.graph_hashes))
-    for start in range(0, len(hashes), _CHUNK):
-        yield statement.where(table.c.graph_hash.in_(hashes[start : start + _CHUNK]))
-
-
-def _measurement(row: RowMapping, with_visits: bool) -> Measurement:
-    latency = None
-    if row["latency_visits"] is not None:
-        latency = Latency(**{name: row[column] for name, column in _LATENCY.items()})
-    payload: bytes | None = row["payload"] if with_visits else None
-    conditions: bytes | None = row["conditions"] if with_visits else None
-    return Measurement(
-        **{name: row[name] for name in _TEXTS},
-        status=Status(row["status"]),
-        latency=latency,
-        overhead_ms=row["overhead_ms"],
-        visits=() if payload is None else decode_visits(payload),
-        conditions={} if conditions is None else json.loads(conditions),
-        energy=_energy(row),
-        peak_memory=_peak_memory(row),
-    )
-
-
-def _energy(row: RowMapping) -> Energy | None:
-    if row["energy_status"] is None:
-        return None
-    return Energy(Reading(row["energy_status"]), **{name: row[f"energy_{name}"] for name in _ENERGY})
-
-
-def _peak_memory(row: RowMapping) -> PeakMemory | None:
-    if row["memory_status"] is None:
-        return None
-    return PeakMemory(Reading(row["memory_status"]), **{name: row[f"memory_{name}"] for name in _MEMORY})
+    return statement

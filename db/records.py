@@ -117,3 +117,43 @@ class TakenOver:
     known: int
     refused: tuple[str, ...]
     rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class DailyRollup:
+    """What was measured on one day on a device with a profile for one purpose.
+
+    Attributes:
+        day: of the beginning, in UTC: ``2026-11-27``.
+        attempts: all of them; usable, rejected and failed together.
+        usable: with numbers that may be used, also where they were retracted later.
+        rejected: disturbed, or unstable to the last.
+        failed: the rest: crashed, out of memory, unsupported, cut off.
+        visits: all that were made, the rejected among them.
+    """
+
+    day: str
+    device_identity: str
+    profile_hash: str
+    purpose: str
+    attempts: int
+    usable: int
+    rejected: int
+    failed: int
+    visits: int
+    rejected_visits: int
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What maintenance did.
+
+    Attributes:
+        is_leader: False: another process was at it, and nothing was done.
+        days: of a device and a profile, that were added up anew.
+        rows: roll-ups that were written.
+    """
+
+    is_leader: bool
+    days: int
+    rows: int

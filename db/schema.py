@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = ("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0004")
+REVISIONS = (*("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0004", "edgecost_0005", "edgecost_0006"),)
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -169,9 +169,11 @@ measurement = Table(
     Column("rejected_visits", Integer, nullable=False),
     CheckConstraint("(latency_median_ms IS NULL) = (latency_visits IS NULL)", name="latency"),
 )
-Index(None, measurement.c.profile_hash, measurement.c.graph_hash)
-Index(None, measurement.c.device_identity, measurement.c.started_at)
-Index(None, measurement.c.graph_hash)
+# The newest of a graph on a device and profile. PostgreSQL keeps equal keys once: with the time behind them, of which
+# there are no two, the index would be several times as large.
+Index(None, measurement.c.graph_hash, measurement.c.device_identity, measurement.c.profile_hash)
+# All of a device and profile, page by page.
+Index(None, measurement.c.device_identity, measurement.c.profile_hash, measurement.c.started_at)
 
 #: What an energy was measured with; content-addressed.
 sensor = Table(
@@ -281,3 +283,20 @@ visit_spool = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 Index(None, visit_spool.c.job_id)
+
+#: What was measured on each day, added up; derived from ``measurement`` by ``maintenance.py`` and never exported.
+rollup_daily = Table(
+    "rollup_daily",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("device_identity", Text, primary_key=True),
+    Column("profile_hash", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    Column("attempts", BigInteger, nullable=False),
+    Column("usable", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("visits", BigInteger, nullable=False),
+    Column("rejected_visits", BigInteger, nullable=False),
+    CheckConstraint("attempts = usable + rejected + failed", name="attempts"),
+)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..profiler.records import Device, Environment, Json, Measurement, Quantity, RuntimeProfile, Sensor
 from ..profiler.runtimes import NamedRuntime
-from . import campaigns, intake, measurements, named_runtimes, workloads
+from . import campaigns, intake, maintenance, measurements, named_runtimes, workloads
 from .connect import Database, resolve_url
 from .counts import counts
 from .export import export
@@ -19,7 +19,18 @@ from .export_reader import open_export
 from .fleet.door import Fleet
 from .fleet.wakeup import announce
 from .other_store import open_copy
-from .records import CampaignSummary, Exported, Interrupted, Job, NewJob, SpooledVisit, StoreCounts, TakenOver
+from .records import (
+    CampaignSummary,
+    DailyRollup,
+    Exported,
+    Interrupted,
+    Job,
+    Maintained,
+    NewJob,
+    SpooledVisit,
+    StoreCounts,
+    TakenOver,
+)
 from .upgrade import bring_to_head
 
 if TYPE_CHECKING:
@@ -174,6 +185,8 @@ class Store:
         usable_only: bool = True,
         with_visits: bool = False,
         of: Quantity | None = Quantity.LATENCY,
+        limit: int | None = None,
+        after: Measurement | None = None,
     ) -> list[Measurement]:
         """Measurements, oldest first; None does not restrict, an empty collection matches nothing.
 
@@ -182,9 +195,11 @@ class Store:
                 those retracted.
             with_visits: read the raw visits too; else ``visits`` is empty.
             of: the quantity; None is whichever they have, or none. Without ``usable_only`` it means nothing.
+            limit: no more than so many, the oldest: a page.
+            after: only those that come later; the last of a page leads to the next.
         """
         wanted = measurements.Wanted(
-            device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits, of
+            device_identity, profile_hash, graph_hashes, purposes, usable_only, with_visits, of, limit, after
         )
         with self._database.read() as connection:
             return measurements.read(connection, wanted)
@@ -193,6 +208,24 @@ class Store:
         """Hashes of the runtime profiles that a device was measured with, the most recent last."""
         with self._database.read() as connection:
             return measurements.profiles_of(connection, device_identity)
+
+    def latest(
+        self,
+        graph_hash: str,
+        *,
+        device_identity: str,
+        profile_hash: str | None = None,
+        of: Quantity | None = Quantity.LATENCY,
+    ) -> Measurement | None:
+        """The newest usable measurement of a graph on a device, without its visits; None when there is none.
+
+        Args:
+            profile_hash: None is any profile.
+            of: the quantity that it must have; None is whichever.
+        """
+        wanted = measurements.Wanted(device_identity, profile_hash, (graph_hash,), of=of)
+        with self._database.read() as connection:
+            return measurements.latest(connection, wanted)
 
     def session_conditions(
         self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
@@ -308,6 +341,20 @@ class Store:
         """
         with open_copy(other) as source:
             return intake.take_over(source, self._database, progress)
+
+    # What keeps a store in order.
+
+    def maintain(self) -> Maintained:
+        """Add up anew the days on which measurements came since the last time; doing it twice changes nothing.
+
+        One process at a time; another leaves at once. One transaction for each device and profile.
+        """
+        return maintenance.maintain(self._database)
+
+    def daily(self, *, first: str = "", last: str = "9999", device_identity: str | None = None) -> list[DailyRollup]:
+        """What was measured from the day ``first`` to ``last``, oldest first, as of the last ``maintain``."""
+        with self._database.read() as connection:
+            return maintenance.daily(connection, first, last, device_identity)
 
     def counts(self) -> StoreCounts:
         """Rows by table, size in bytes, schema and engine."""

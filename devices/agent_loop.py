@@ -17,13 +17,13 @@ from pathlib import Path
 from ..profiler.conclusion import timestamp
 from ..profiler.errors import BadDocument, HubError, HubRefused, HubUnreachable, StoreUnwritable
 from ..profiler.fleet_protocol import GiveBack, Hello, Lease, OfferedRuntime, Renewed, Welcome, WorkRequest
+from ..profiler.installed import edgecost_version
 from .agent import work_off
 from .agent_home import AgentHome, Membership
 from .backoff import Backoff
 from .heartbeat import Heartbeat
 from .host import facts_document, read_conditions, read_host
 from .hub_client import HubClient
-from .hub_connection import agent_version
 from .lease_hold import LeaseHold
 from .lease_work import Desk, Measure, carry_out
 from .leased_work import MODEL_BYTES_MAX
@@ -219,7 +219,7 @@ class AgentLoop:
             return
         hello = Hello(
             boot_id=self._boot_id,
-            agent_version=agent_version(),
+            agent_version=edgecost_version(),
             device=self._membership.device,
             sent_at=timestamp(datetime.now(timezone.utc)),
             runtimes=offers,
@@ -310,6 +310,6 @@ class AgentLoop:
         return max(0.0, min(self._wait_s, left_s))
 
     def _is_idle(self) -> bool:
-        if self._manner.until_idle_s is None or time.monotonic() - self._busy_at_s < self._manner.until_idle_s:
+        if self._manner.until_idle_s is None or not self._is_recovered:
             return False
-        return self._outbox.is_empty()
+        return time.monotonic() - self._busy_at_s >= self._manner.until_idle_s and self._outbox.is_empty()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..profiler.errors import UsageError
 from ..profiler.fleet_protocol import Enrolment
+from ..profiler.installed import edgecost_version
 from ..profiler.runtimes import NamedRuntime
 from .agent_home import AgentHome, Membership, check_runtimes, device_named
 from .host import host_device, read_host
 from .hub_client import HubClient
-from .hub_connection import Place, agent_version
+from .hub_connection import Place
 from .spool import Spool
 
 
@@ -32,7 +33,7 @@ def enrol(
         device = device_named(host_device(read_host()), name)
         client = HubClient(place)
         try:
-            made = client.enroll(Enrolment(code, device, agent_version()))
+            made = client.enroll(Enrolment(code, device, edgecost_version()))
         finally:
             client.close()
         membership = Membership(

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from ..profiler.errors import HubUnreachable, UsageError
+from ..profiler.installed import edgecost_version
 
 #: An answer to anything but a request for work: a hub that takes longer does not answer now.
 ANSWER_S = 30.0
@@ -31,14 +31,6 @@ _PACK_BYTES = 1024
 _PIECE_BYTES = 1 << 16
 _STALE = (http.client.RemoteDisconnected, http.client.CannotSendRequest, BrokenPipeError, ConnectionResetError)
 _FAILED = (OSError, http.client.HTTPException)
-
-
-def agent_version() -> str:
-    """The installed version of edgecost."""
-    try:
-        return version("edgecost")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def is_loopback(host: str) -> bool:
@@ -127,7 +119,7 @@ class HubConnection:
 
     def __init__(self, place: Place, token: str) -> None:
         self.place = place
-        self._headers = {"User-Agent": f"edgecost-agent/{agent_version()}"}
+        self._headers = {"User-Agent": f"edgecost-agent/{edgecost_version()}"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._open: http.client.HTTPConnection | None = None

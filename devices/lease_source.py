@@ -87,8 +87,9 @@ class LeaseSource:
             self._spool.abandon([measurement.measurement_id])
             return
         stage = self.set_stage()
-        self._outbox.put(result_of(job.job_id, self._hold.lease.lease_token, measurement, stage))
+        # First: once it is sent, the hub does not hold the job any more, which would look like a loss.
         self._hold.answered(job.job_id)
+        self._outbox.put(result_of(job.job_id, self._hold.lease.lease_token, measurement, stage))
         self._told(Weight.NOTE, f"{job.label or job.workload.name}: {_told_of(measurement)}")
 
     def _is_unwanted(self, measurement_id: str) -> bool:

@@ -17,6 +17,7 @@ from ..profiler.errors import (
     EdgecostError,
     HubError,
     HubRefused,
+    HubUnreachable,
     MissingPackage,
     ModelError,
     OutputError,
@@ -110,8 +111,10 @@ def carry_out(hold: LeaseHold, desk: Desk) -> LeaseEnd:
     except (StoreUnwritable, OSError) as error:
         why = error.message if isinstance(error, StoreUnwritable) else f"the machine fails: {error}"
     except (RunnerError, UsageError, MissingPackage) as error:
-        desk.offers.broke(lease.runtime, error.message)
-        why, has_changed = f"{lease.runtime} does not run: {error.message}", True
+        why = hold.stopped_by  # a runner that was killed while it started looks like one that cannot
+        if not why:
+            desk.offers.broke(lease.runtime, error.message)
+            why, has_changed = f"{lease.runtime} does not run: {error.message}", True
     _conclude(hold, desk)
     left = tuple(sorted(hold.open_jobs))
     if left and not why:
@@ -145,9 +148,11 @@ def _jobs(
 ) -> Sequence[MeasuringJob]:
     """The jobs that may be measured. A model that is refused is a result; one that could not be fetched is left out."""
     limits = gate_limits(memory_bytes)
-    found = []
+    found, is_away = [], False
     for job in hold.lease.jobs:
         hold.check()
+        if is_away and (job.workload.skeleton_sha256 or job.workload.model_sha256):
+            continue
         try:
             workload = workload_of(job.workload, desk.fetch, limits)
         except (ModelError, BadDocument) as error:
@@ -158,6 +163,8 @@ def _jobs(
                 continue
             _refuse(hold, desk, job, stage_now(), error)
         except (HubError, OutputError) as error:
+            # Asked again for the next one, it would be waited for again.
+            is_away = is_away or isinstance(error, HubUnreachable)
             desk.told(Weight.WARNING, f"the model of {job.label} cannot be had: {error.message}")
         else:
             token = hold.lease.lease_token
@@ -173,8 +180,8 @@ def _refuse(hold: LeaseHold, desk: Desk, job: LeasedJob, stage: Stage, error: Ed
         task, stage, (), Status.INVALID_MODEL, error.message, overhead=None, started_at=None, session=""
     )
     desk.told(Weight.WARNING, f"{job.label}: refused, {error.message}")
-    desk.outbox.put(result_of(job.job_id, hold.lease.lease_token, measurement, stage))
     hold.answered(job.job_id)
+    desk.outbox.put(result_of(job.job_id, hold.lease.lease_token, measurement, stage))
 
 
 def _conclude(hold: LeaseHold, desk: Desk) -> None:
@@ -185,8 +192,8 @@ def _conclude(hold: LeaseHold, desk: Desk) -> None:
         for begun in left.begun:
             result = None if hold.is_lost(begun.job_id) else concluded(left, begun, desk.spool, desk.device_identity)
             if result is not None and result.measurement.status.has_latency:
-                desk.outbox.put(result)
                 hold.answered(begun.job_id)
+                desk.outbox.put(result)
             else:
                 _abandon(desk, begun.measurement_id)
 

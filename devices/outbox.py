@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ..profiler.errors import BadDocument, HubRefused, HubUnreachable, StoreUnwritable
+from ..profiler.errors import BadDocument, EdgecostError, HubRefused, HubUnreachable, StoreError, StoreUnwritable
 from ..profiler.fleet_protocol import Receipt, Result
 from .backoff import Backoff
 from .hub_client import HubClient, json_of
@@ -30,11 +30,12 @@ class Outbox:
         spool: Spool,
         client: HubClient,
         told: Told,
-        failed: Callable[[HubRefused], None],
+        failed: Callable[[EdgecostError], None],
         *,
         cap_bytes: int = CAP_BYTES,
     ) -> None:
-        """``failed`` is called, in the thread of the outbox, when the hub refuses this agent as such."""
+        """``failed`` is called, in the thread of the outbox, when that ends: the hub refuses this agent as such, or the
+        spool cannot be used any more."""
         self._spool = spool
         self._client = client
         self._told = told
@@ -43,7 +44,8 @@ class Outbox:
         self._change = threading.Condition()
         self._is_ending = threading.Event()
         self._unkept: deque[Result] = deque()
-        self._backoff = Backoff(self._is_ending.wait)
+        self._nap = threading.Event()
+        self._backoff = Backoff(self._rest_for)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def __enter__(self) -> Outbox:
@@ -52,6 +54,7 @@ class Outbox:
 
     def __exit__(self, *_: object) -> None:
         self._is_ending.set()
+        self._nap.set()
         with self._change:
             self._change.notify_all()
         self._client.abort()
@@ -82,8 +85,9 @@ class Outbox:
             return False
 
     def flush(self, within_s: float) -> bool:
-        """Wait until all is sent, but not longer; whether it is."""
+        """Try now to send all, but not for longer; whether it is sent."""
         deadline = time.monotonic() + within_s
+        self._nap.set()
         with self._change:
             while not self._is_empty():
                 left = deadline - time.monotonic()
@@ -124,6 +128,18 @@ class Outbox:
         return None
 
     def _run(self) -> None:
+        try:
+            self._send_all()
+        except StoreError as error:
+            self._failed(error)
+
+    def _rest_for(self, seconds: float) -> None:
+        """Sleep, unless somebody is in a hurry."""
+        self._nap.wait(seconds)
+        if not self._is_ending.is_set():
+            self._nap.clear()
+
+    def _send_all(self) -> None:
         while (waiting := self._next()) is not None:
             try:
                 receipt = self._client.result(waiting.body)

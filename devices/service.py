@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
-from ..profiler.errors import HubRefused
+from ..profiler.errors import EdgecostError, HubRefused
 from .agent_home import AgentHome
 from .agent_loop import AgentLoop, Ending, Manner
 from .hub_client import HubClient
@@ -28,7 +28,7 @@ class AgentService:
         self._boot_id = read_boot_id() if boot_id is None else boot_id
         self._ending = Ending()
         self._guard = threading.Lock()
-        self._fatal: HubRefused | None = None
+        self._fatal: EdgecostError | None = None
 
     def stop(self) -> None:
         """End soon: nothing new is begun, and what is not measured is given back."""
@@ -56,15 +56,17 @@ class AgentService:
             loop.run()
             if self._fatal is None:
                 loop.part()
-        if self._fatal is not None:
+        if isinstance(self._fatal, HubRefused):
             raise HubRefused(
                 f"the hub works with this agent no more: {self._fatal.message}",
                 remedy=self._fatal.remedy or "enrol it again: edgecost agent enroll",
                 status=self._fatal.status,
             )
+        if self._fatal is not None:
+            raise self._fatal
 
-    def _fail(self, error: HubRefused) -> None:
-        """The hub refuses this agent as such: token and results are kept, and nothing more is asked."""
+    def _fail(self, error: EdgecostError) -> None:
+        """The hub refuses this agent as such, or the spool is broken: what there is is kept, and the agent ends."""
         with self._guard:
             self._fatal = self._fatal or error
-        self._ending.begin("the hub works with this agent no more")
+        self._ending.begin(error.message)

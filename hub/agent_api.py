@@ -151,7 +151,10 @@ def _add_asking(router: APIRouter, store: Store, settings: HubSettings, waiting:
             raise Refusal(422, f"wait_s is 0 to {WAIT_S_MAX:g}, and limit 1 to {_JOBS_MAX}")
         await run_in_threadpool(fleet.seen, agent.agent_id, agent.address, asked.conditions)
 
-        async def look() -> Batch | None:
+        async def look(is_first: bool) -> Batch | None:
+            # Who waits writes nothing while there is nothing: a hundred boards would keep the database busy with it.
+            if not is_first and not await run_in_threadpool(fleet.has_work, agent.agent_id):
+                return None
             return await run_in_threadpool(fleet.lease, agent.agent_id, asked.limit, settings.lease_s)
 
         batch = await waiting().until(look, min(asked.wait_s, settings.wait_s), request.is_disconnected)

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from ..costmodels.lut_build import edgecost_version
 from ..db import Store
 from ..profiler.errors import StoreError
+from ..profiler.installed import edgecost_version
 from .agent_api import agent_routes
 from .blob_api import blob_routes
 from .describe import DescribedApp

@@ -34,18 +34,22 @@ class Waiting:
         said.set()
 
     async def until(
-        self, look: Callable[[], Awaitable[T | None]], wait_s: float, is_gone: Callable[[], Awaitable[bool]]
+        self, look: Callable[[bool], Awaitable[T | None]], wait_s: float, is_gone: Callable[[], Awaitable[bool]]
     ) -> T | None:
         """What ``look`` finds within the time; None when it finds nothing, or nobody waits any more.
+
+        ``look`` is told whether it is the first time.
 
         Those who wait look at slightly different times, so that a hundred boards do not ask the database at once.
         """
         deadline = time.monotonic() + wait_s
+        is_first = True
         while True:
             word = self._word  # before looking: what is announced meanwhile is not missed
             if await is_gone():  # before looking too: what is found is taken, and would be taken for nobody
                 return None
-            found = await look()
+            found = await look(is_first)
+            is_first = False
             left = deadline - time.monotonic()
             if found is not None or left <= 0 or self._is_over:
                 return found

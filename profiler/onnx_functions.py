@@ -36,12 +36,7 @@ class Body:
     def call(self, operator: Operator, depth: int) -> None:
         count, deepest = self.calls.get(operator, (0, 0))
         self.nodes += 1
-        self.depth = max(self.depth, depth)
         self.calls[operator] = count + 1, max(deepest, depth)
-
-    def hold(self, tensor_bytes: int, depth: int) -> None:
-        self.tensor_bytes += tensor_bytes
-        self.depth = max(self.depth, depth)
 
 
 @dataclass(frozen=True)
@@ -96,24 +91,24 @@ def _callees_first(functions: Mapping[Operator, Sequence[Body]]) -> Iterator[Ope
     """Each function after those that it calls; without recursion, since chains of calls may be long."""
     done: set[Operator] = set()
     for first in functions:
-        if first in done:
-            continue
-        waiting = {first: _called(functions, first)}
-        while waiting:
-            operator, callees = next(reversed(waiting.items()))
+        way, on_way = [(first, _called(functions, first))], {first}
+        while way and first not in done:
+            operator, callees = way[-1]
             callee = next((name for name in callees if name not in done), None)
             if callee is None:
-                del waiting[operator]
+                way.pop()
+                on_way.remove(operator)
                 done.add(operator)
                 yield operator
-            elif callee in waiting:
+            elif callee in on_way:
                 raise UnsafeModel(
                     f"the local function {shown(callee[1])} calls itself"
                     + (f", by way of {shown(operator[1])}" if operator != callee else ""),
                     remedy="ONNX allows no recursion: write it as a Loop.",
                 )
             else:
-                waiting[callee] = _called(functions, callee)
+                way.append((callee, _called(functions, callee)))
+                on_way.add(callee)
 
 
 def _called(functions: Mapping[Operator, Sequence[Body]], operator: Operator) -> Iterator[Operator]:

@@ -12,7 +12,7 @@ are not in a skeleton: whoever makes them adds them to ``GateReport.tensor_bytes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .errors import UnsafeModel
 from .onnx_functions import Body, Cost, Operator, expand, shown
@@ -67,9 +67,10 @@ class GateLimits:
     Attributes:
         model_bytes: its size, and its size with every local function written out where it is called.
         tensor_bytes: what its initialisers, constants and declared values take in memory, functions written out.
-        nodes: nodes, functions written out.
+        nodes: nodes, functions written out; and local functions.
         depth: how deep graphs, types and calls of functions are nested.
-        fields: fields of protobuf; an empty one has two bytes, and a hundred times as many once it is parsed.
+        fields: fields of protobuf, a run of numbers as one; an empty message has two bytes, and a hundred times as many
+            once it is parsed.
         domains: of operators and functions.
     """
 
@@ -78,7 +79,7 @@ class GateLimits:
     nodes: int = 100_000
     depth: int = 16
     fields: int = 5_000_000
-    domains: frozenset[str] = field(default=DOMAINS)
+    domains: frozenset[str] = DOMAINS
 
 
 DEFAULT_LIMITS = GateLimits()
@@ -130,8 +131,9 @@ class _Gate:
     def __init__(self, model: bytes, limits: GateLimits) -> None:
         self.model = model
         self.limits = limits
-        self.bodies: dict[Message, Body] = {}
+        self.bodies: dict[int, Body] = {}
         self.functions: dict[Operator, list[Body]] = {}
+        self.function_count = 0
         self.domains: set[str] = set()
         closed = {
             "FunctionProto": self._function, "NodeProto": self._node, "TensorProto": self._tensor,
@@ -141,8 +143,7 @@ class _Gate:
         self.walk = Walk(model, closed, limits.fields, limits.depth)
 
     def report(self) -> GateReport:
-        main = self._body(self.walk.run())
-        main.model_bytes = len(self.model)
+        main = self._finished(self.walk.run())
         whole = expand(main, self.functions, self._within_limits)
         return GateReport(
             model_bytes=whole.model_bytes,
@@ -168,8 +169,19 @@ class _Gate:
                     remedy=f"Take a smaller model, or raise the limit `{name}` where the device has room for it.",
                 )
 
-    def _body(self, root: Message) -> Body:
-        return self.bodies.setdefault(root, Body())
+    def _body(self, message: Message) -> Body:
+        """The body that a message stands in."""
+        body = self.bodies.get(message.root)
+        if body is None:
+            body = self.bodies[message.root] = Body()
+        return body
+
+    def _finished(self, root: Message) -> Body:
+        body = self._body(root)
+        del self.bodies[root.root]
+        body.model_bytes = root.end - root.start
+        body.depth = self.walk.deepest.get(root.root, 0)
+        return body
 
     def _name(self, message: Message, number: int) -> bytes:
         start, end = message.spans.get(number, (0, 0))
@@ -185,9 +197,13 @@ class _Gate:
     def _function(self, message: Message) -> None:
         name = self._name(message, 1)
         domain = self._domain(self._name(message, 10), f"the local function {shown(name)}")
-        body = self._body(message)
-        body.model_bytes = message.end - message.start
-        self.functions.setdefault((domain.encode(), name), []).append(body)
+        self.functions.setdefault((domain.encode(), name), []).append(self._finished(message))
+        self.function_count += 1
+        if self.function_count > self.limits.nodes:
+            raise UnsafeModel(
+                f"the model has more than {self.limits.nodes:,} local functions",
+                remedy="Leave out those that nothing calls, or raise the limit `nodes`.",
+            )
 
     def _node(self, message: Message) -> None:
         op_type = self._name(message, 4)
@@ -196,7 +212,7 @@ class _Gate:
         if op_type.startswith(_REFUSED):
             reason = next(why for prefix, why in REFUSED_OPERATORS.items() if op_type.startswith(prefix.encode()))
             raise UnsafeModel(f"the operator {shown(op_type)} is not allowed: {reason}", remedy=_OWN_OPERATORS)
-        self._body(message.root).call((domain.encode(), op_type), message.depth)
+        self._body(message).call((domain.encode(), op_type), message.depth)
 
     def _tensor(self, message: Message) -> None:
         what = f"the tensor {shown(self._name(message, 8))}"
@@ -240,5 +256,5 @@ class _Gate:
                 raise UnsafeModel(
                     f"{what} has more elements than 64 bits can count", remedy="Give it its shape, and export it again."
                 )
-        size_bytes = 0 if 0 in dims else -(-elements * element_bits // 8)
-        self._body(message.root).hold(size_bytes, message.depth)
+        if 0 not in dims:
+            self._body(message).tensor_bytes += -(-elements * element_bits // 8)

@@ -137,7 +137,7 @@ class Message:
 
     Attributes:
         kind: its name in onnx.proto.
-        root: the local function that it stands in, else the model.
+        root: where the local function begins that it stands in, else 0, where the model begins.
         start, end: where its bytes are.
         depth: how many graphs or types of the same root it is nested in, beyond the first.
         seen: bit n is set where field number n occurs.
@@ -152,10 +152,8 @@ class Message:
         self.parent = parent
         self.start = start
         self.end = end
-        self.root: Message = self if parent is None or kind == "FunctionProto" else parent.root
-        self.depth = 0
-        if parent is not None:
-            self.depth = parent.depth + ((parent.kind, kind) in _NESTING)
+        self.root: int = start if parent is None or kind == "FunctionProto" else parent.root
+        self.depth: int = 0 if parent is None else parent.depth + ((parent.kind, kind) in _NESTING)
         self.seen = 0
         self.numbers: dict[int, int] = {}
         self.spans: dict[int, tuple[int, int]] = {}
@@ -183,6 +181,8 @@ class Walk:
         self.position = 0
         self.fields = 0
         self.unknown_bytes = 0
+        #: The depth of the deepest message of each root, where it is not 0.
+        self.deepest: dict[int, int] = {}
 
     def run(self) -> Message:
         """Read the whole model; the outermost message."""
@@ -192,6 +192,7 @@ class Walk:
                 handler = self.closed.get(message.kind)
                 if handler is not None:
                     handler(message)
+                message.parts.clear()  # each points back here, and there may be a million of them
                 if message.parent is None:
                     return message
                 message = message.parent
@@ -200,12 +201,7 @@ class Walk:
     def _field(self, message: Message) -> Message:
         """Read one field; the message to go on in, which is the field where it is one."""
         start = self.position
-        self.fields += 1
-        if self.fields > self.fields_max:
-            raise UnsafeModel(
-                f"the model has more than {self.fields_max:,} fields",
-                remedy="Its parser would make an object of each. Split the model, or raise the limit `fields`.",
-            )
+        self._count()
         key = self._varint(message.end)
         field = _KEYS[message.kind].get(key)
         if field is None:
@@ -228,6 +224,14 @@ class Walk:
             message.spans[field.number] = (self.position, end)
         self.position = end
         return message
+
+    def _count(self) -> None:
+        self.fields += 1
+        if self.fields > self.fields_max:
+            raise UnsafeModel(
+                f"the model has more than {self.fields_max:,} fields",
+                remedy="Its parser would make an object of each. Split the model, or raise the limit `fields`.",
+            )
 
     def _refuse_second(self, message: Message, field: Field) -> None:
         # The one exception: weights are appended to a skeleton as a second graph.
@@ -253,6 +257,8 @@ class Walk:
                 f"graphs or types are nested more than {self.depth_max} deep",
                 remedy="Flatten the model, or raise the limit `depth`.",
             )
+        if part.depth > self.deepest.get(part.root, 0):
+            self.deepest[part.root] = part.depth
         if not field.repeated:
             message.parts[field.number] = part
         return part
@@ -276,7 +282,7 @@ class Walk:
                 raise self._damaged(f"{message.kind}.{field.name} ends within a number")
         elif field.name == "dims":
             while self.position < end:
-                self.fields += 1
+                self._count()
                 self._number(message, field, end)
         elif self.position < end:
             if self.model[end - 1] > 0x7F:

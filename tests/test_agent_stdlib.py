@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.records import RuntimeProfile, Status
 from edgecost.profiler.workload import Workload, workload_from_model
+from tests.little_hub import LittleHub, home_at, job, served
 
 #: Refuses every module that neither Python nor edgecost brings. Nothing is refused by name: an allow-list cannot age.
 ALONE = """
@@ -43,6 +44,8 @@ NEEDED = (
     "edgecost.profiler.runtimes",
     "edgecost.profiler.weights",
 )
+#: What talks to a hub beside: HTTP and TLS take their megabytes.
+TALKING = ("edgecost.cli.agent_process", "edgecost.devices.enrolling", "edgecost.devices.service")
 #: Standard modules that cost megabytes and that an idle agent has no use for.
 LEFT_ALONE = {"decimal", "email", "fractions", "importlib.metadata", "ssl", "statistics"}
 
@@ -137,6 +140,20 @@ def test_what_a_board_needs_is_imported_alone(module: str, tmp_path: Path) -> No
     loaded = set(json.loads(run_alone(f"import json, {module}\nprint(json.dumps(list(sys.modules)))", tmp_path)))
     assert module in loaded
     assert loaded & LEFT_ALONE == set()
+
+
+@pytest.mark.parametrize("module", TALKING)
+def test_what_talks_to_a_hub_is_imported_alone(module: str, tmp_path: Path) -> None:
+    loaded = set(json.loads(run_alone(f"import json, {module}\nprint(json.dumps(list(sys.modules)))", tmp_path)))
+    assert loaded & {"click", "decimal", "fractions", "importlib.metadata", "statistics"} == set()
+
+
+def test_an_agent_serves_its_hub_with_the_standard_library_alone(tmp_path: Path) -> None:
+    with served(LittleHub(jobs=[job(1), job(2)])) as hub:
+        options = json.dumps({"home": str(home_at(tmp_path, hub).folder), "until_idle_s": 1.0, "cpus": []})
+        program = f"from edgecost.cli.agent_process import main\nprint(main({options!r}))"
+        assert run_alone(program, tmp_path) == "0\n"
+    assert {result.job_id for result in hub.results.values()} == {1, 2}
 
 
 def test_an_agent_measures_with_the_standard_library_alone(tmp_path: Path, profile: RuntimeProfile) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecost.profiler.conclusion import conclude, limit_status, timestamp
+from edgecost.profiler.conclusion import conclude, conclude_recovered, limit_status, timestamp
 from edgecost.profiler.protocol import VISITS_MIN, Settings
 from edgecost.profiler.records import Environment, RuntimeProfile, Status, Visit
 from edgecost.profiler.tasks import Stage, Task
@@ -96,3 +96,12 @@ def test_time_stamps_are_in_utc_and_sort_as_text() -> None:
     noon = datetime(2026, 11, 22, 12, 0, tzinfo=timezone(timedelta(hours=5)))
     assert timestamp(noon) == "2026-11-22T07:00:00.000+00:00"
     assert timestamp(noon) < timestamp(noon + timedelta(milliseconds=1))
+
+
+@pytest.mark.parametrize(("valid", "status"), [(20, Status.OK), (5, Status.INTERRUPTED), (0, Status.INTERRUPTED)])
+def test_what_a_dead_process_left_is_a_number_where_it_is_enough(valid: int, status: Status) -> None:
+    made = list(reversed(visits(valid)))
+    found = conclude_recovered(TASK, STAGE, made, STANDARD, overhead=0.1)
+    assert (found.status, found.latency is not None) == (status, status.has_latency)
+    assert [visit.ordinal for visit in found.visits] == sorted(visit.ordinal for visit in made)
+    assert (found.session, found.overhead_ms) == ("s" if valid else "", 0.1)

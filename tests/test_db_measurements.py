@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from edgecost.costmodels.dataset import load_samples
-from edgecost.db import Store
+from edgecost.db import Store, measurements
 from edgecost.profiler.errors import StoreError, UsageError
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status, Visit
 from edgecost.profiler.statistics import summarise
@@ -221,3 +222,68 @@ def test_a_profile_with_an_interpreter_and_cpus_of_its_own_comes_back(furnished:
     furnished.put_profile(pinned)
     assert furnished.profile(pinned.profile_hash) == pinned
     assert furnished.profile(PROFILE.profile_hash) == PROFILE
+
+
+def at(hour: int, **changes: object) -> Measurement:
+    return measured(f"m{hour:02}", started_at=f"2026-11-22T{hour:02}:00:00.000+00:00", visits=(), **changes)
+
+
+def test_the_latest_is_the_newest_that_can_be_used(furnished: Store) -> None:
+    def latest(profile_hash: str | None = PROFILE.profile_hash) -> str | None:
+        found = furnished.latest(WORKLOAD.graph_hash, device_identity=DEVICE.identity, profile_hash=profile_hash)
+        return found and found.measurement_id
+
+    assert latest() is None
+    other = replace(PROFILE, threads=2)
+    furnished.put_profile(other)
+    furnished.put_workload(replace(WORKLOAD, graph_hash="b" * 64))
+    furnished.put_device(replace(DEVICE, identity="serial-2"))
+    for made in (at(3), at(1), at(2), at(4, status=Status.UNSTABLE), at(5, graph_hash="b" * 64)):
+        furnished.record(made)
+    furnished.record(replace(failed("m06"), started_at=at(6).started_at))
+    furnished.record(at(7, device_identity="serial-2"))
+    furnished.record(at(8, profile_hash=other.profile_hash))
+    assert latest() == "m03"
+    assert latest(None) == "m08"
+    furnished.retract("m03", "keeper", "fan was off")
+    assert latest() == "m02"
+    found = furnished.latest(WORKLOAD.graph_hash, device_identity=DEVICE.identity)
+    assert found == at(8, profile_hash=other.profile_hash)
+
+
+def test_of_two_that_began_together_the_latest_is_always_the_same(furnished: Store) -> None:
+    for name in ("m2", "m3", "m1"):
+        furnished.record(measured(name))
+    found = furnished.latest(WORKLOAD.graph_hash, device_identity=DEVICE.identity)
+    assert found is not None
+    assert found.measurement_id == "m3"
+
+
+def test_pages_one_after_the_other_are_the_whole(furnished: Store) -> None:
+    furnished.put_workload(replace(WORKLOAD, graph_hash="b" * 64))
+    for hour in (5, 3, 1, 7, 2, 6):
+        furnished.record(at(hour, graph_hash=("a" if hour % 2 else "b") * 64))
+    for number in (8, 9):  # began with another
+        furnished.record(replace(at(5), measurement_id=f"n{number:02}"))
+    for wanted in ({}, {"graph_hashes": ["a" * 64, "b" * 64]}, {"device_identity": DEVICE.identity}):
+        pages, last = [], None
+        while page := furnished.measurements(limit=3, after=last, **wanted):  # type: ignore[arg-type]
+            pages.append([measurement.measurement_id for measurement in page])
+            last = page[-1]
+        assert pages == [["m01", "m02", "m03"], ["m05", "n08", "n09"], ["m06", "m07"]]
+    assert furnished.measurements(limit=0) == []
+
+
+def test_both_questions_find_an_index_on_sqlite_which_has_no_statistics(tmp_path: Path) -> None:
+    """PostgreSQL plans by what its tables hold; ``benchmarks/store_scale.py`` times both engines."""
+    device, profile = DEVICE.identity, PROFILE.profile_hash
+    latest = measurements.Wanted(device, profile, (WORKLOAD.graph_hash,), limit=1, newest=True)
+    page = measurements.Wanted(device, profile, purposes=("cell",), limit=10)
+    graph, share = (f"INDEX ix_measurement_{name}" for name in ("graph_hash_device", "device_identity_profile"))
+    with Store(tmp_path / "store.sqlite") as store, store._database.read() as connection:
+        for wanted, index in ((latest, graph), (replace(latest, profile_hash=None), graph), (page, share)):
+            (statement,) = measurements.statements(wanted)
+            compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+            bound = tuple(compiled.params[name] for name in compiled.positiontup or ())
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", bound).all()
+            assert index in str(plan[0])

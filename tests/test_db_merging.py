@@ -204,7 +204,7 @@ def test_a_row_that_the_engine_cannot_hold_is_an_error_of_ours(store: Store, boa
     if store.counts().dialect == "sqlite":
         assert store.merge(board).new == 11
         return
-    with pytest.raises(StoreError, match="NUL"):
+    with pytest.raises(StoreError, match="0x00"):
         store.merge(board)
     assert store.measurements(with_visits=True, usable_only=False) == attempts(8)
 

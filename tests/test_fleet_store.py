@@ -319,3 +319,15 @@ def test_a_blob_comes_back_by_its_contents_and_a_garbled_one_is_not_kept(store: 
     assert store.fleet.read_blob(name, 0, len(contents)) == contents
     assert store.fleet.read_blob(name, 1_048_570, 12) == contents[1_048_570:1_048_582]
     assert store.fleet.read_blob(name, len(contents) - 3, 100) == contents[-3:]
+
+
+def test_the_last_jobs_of_a_campaign_are_shared_out_among_the_boards_that_are_awake(store: Store) -> None:
+    boards = [enrol(store, f"nano-{at}") for at in range(3)]
+    campaign(store, 15)
+    sizes = []
+    for board in boards:
+        batch = store.fleet.lease(board.agent_id, 32, LEASE_S)
+        assert batch is not None
+        sizes.append(len(batch.jobs))
+    # A third of 15; a third of 10 is fewer than are worth the start of a runner.
+    assert sizes == [5, 4, 4]

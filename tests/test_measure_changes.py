@@ -44,6 +44,13 @@ def measure(tasks: Sequence[Task], settings: Settings = LOOSE, stage: Stage = ST
     return kept
 
 
+def test_what_nobody_wants_any_more_ends_without_a_word_and_the_rest_is_measured() -> None:
+    wanted, unwanted = conv(), conv(8)
+    stage = replace(STAGE, is_unwanted=lambda name: name == unwanted.measurement_id)
+    assert [task for task, _ in measure([wanted, unwanted], stage=stage).finishes] == [wanted]
+    assert measure([unwanted], stage=stage).finishes == []
+
+
 def test_an_environment_that_changes_rejects_every_waiting_task_and_says_what_changed() -> None:
     looks = []
 

@@ -9,6 +9,7 @@ import pytest
 
 from edgecost.cli.main import main
 from edgecost.db import Store
+from edgecost.db.schema import HEAD
 from tests.moved_stores import fill, furnish
 from tests.test_db_measurements import measured
 
@@ -47,7 +48,7 @@ def test_export_as_json_of_one_device(source: Path, tmp_path: Path, capsys: Capt
     code, said, _ = run(capsys, "db", "export", "--parquet", tmp_path / "out", *arguments)
     told = json.loads(said)
     assert code == 0
-    assert (told["rows"]["measurement"], told["schema_revision"]) == (5, "edgecost_0004")
+    assert (told["rows"]["measurement"], told["schema_revision"]) == (5, HEAD)
     assert told["size_bytes"] > 0
     code, _, err = run(capsys, "db", "export", "--parquet", tmp_path / "tx2", "--device", "tx2", "--db", source)
     assert code == 2

@@ -28,6 +28,8 @@ LOOK_S = 1.0
 SILENT_S = 120.0
 #: Whole networks of which the factor from sums to networks is made, and processes that measure each.
 NETWORKS, NETWORK_SESSIONS = 8, 2
+#: Cells that every board of a pool measures at the least: their paces are compared by them.
+PANEL_MIN = 8
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def wishes_for(space: Space, pool: Pool, *, panel_share: float, networks: int, s
     The panel tells how far the boards are from each other, and how far processes are.
     """
     wishes = []
+    if len(pool.boards) > 1:
+        panel_share = max(panel_share, min(1.0, PANEL_MIN / len(space.measurable)))
     for planned in plan_space(space, panel_share=panel_share, seed=seed):
         if planned.purpose == "panel" and len(pool.boards) > 1:
             wishes += [Wish(replace(planned, round=0), board.identity) for board in pool.boards]

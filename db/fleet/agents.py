@@ -73,7 +73,8 @@ def _add(connection: Connection, row: Mapping[str, object], name: str, labels: M
     if there is not None:
         raise HubRefused(
             f"this board, or another one of its name, is enrolled as {there.name!r}",
-            remedy=f"to enrol it anew: edgecost hub enroll --replace {there.name}; for a second agent: --name NAME",
+            remedy=f"to enrol it anew: edgecost hub enroll --replace {there.name};"
+            " for a second agent on one machine: edgecost agent enroll … --name NAME",
         )
     agent_id = uuid.uuid4().hex
     empty: dict[str, object] = {"runtimes": [], "host": {}, "conditions": {}}

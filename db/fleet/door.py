@@ -141,6 +141,11 @@ class Fleet:
                 found = leases.lease(connection, agent_id, limit, lease_s)
             return found
 
+    def has_work(self, agent_id: str) -> bool:
+        """Whether it is worth to ask for a lease: true also for who would be refused one."""
+        with self._database.read() as connection:
+            return leases.has_work(connection, agent_id)
+
     def renew(self, agent_id: str, token: str, lease_s: float) -> leases.Held:
         with self._database.write() as connection:
             return leases.renew(connection, agent_id, token, lease_s)

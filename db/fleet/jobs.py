@@ -49,8 +49,9 @@ def one(connection: Connection, job_id: int) -> JobView:
     table = schema.measurement
     last = (
         select(table.c.status, table.c.message)
-        .where(table.c.job_id == job_id)
-        .order_by(table.c.recorded_at.desc())
+        .join_from(receipt, table, receipt.c.measurement_id == table.c.measurement_id)
+        .where(receipt.c.job_id == job_id)
+        .order_by(receipt.c.received_at.desc())
         .limit(1)
     )
     said = connection.execute(last).one_or_none()
@@ -65,7 +66,7 @@ def attempts_of(connection: Connection, job_id: int) -> list[dict[str, object]]:
             receipt.c.measurement_id, receipt.c.verdict, receipt.c.received_at, table.c.status, table.c.message,
             table.c.latency_median_ms, func.coalesce(agent.c.name, receipt.c.owner).label("by"),
         )
-        .join_from(receipt, table)
+        .join_from(receipt, table, receipt.c.measurement_id == table.c.measurement_id)
         .outerjoin(agent, agent.c.agent_id == receipt.c.owner)
         .where(receipt.c.job_id == job_id)
         .order_by(receipt.c.received_at)

@@ -6,12 +6,26 @@ the same statements give the same guarantee. Each function runs inside the calle
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, exists, false, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from ...profiler.errors import HubRefused
 from .. import schema
@@ -22,6 +36,11 @@ from ..fleet_schema import agent
 from .agents import one_agent
 from .records import Agent, Batch, HeldJob
 from .selector import Selector
+
+#: Jobs that share the start of a runner at the least, however many boards wait.
+SHARE_MIN = 4
+#: Boards heard of within this are counted when jobs are shared out: each asks for work oftener.
+SEEN_LATELY_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,8 @@ class Held:
 def lease(connection: Connection, agent_id: str, limit: int, lease_s: float) -> Batch | None:
     """Up to ``limit`` free jobs of one campaign that this board is meant for; None when there is none.
 
-    The highest priority goes first, and the oldest within it. A job that a board died with is leased alone, so that
+    The highest priority goes first, and the oldest within it; what is left of a campaign is shared out among the boards
+    that are awake. A job that a board died with is leased alone, so that
     nobody else is blamed if it happens again.
 
     Raises:
@@ -56,6 +76,7 @@ def lease(connection: Connection, agent_id: str, limit: int, lease_s: float) -> 
     # processes gives them two priorities.
     chosen = [row for row in rows if (row["campaign_id"], row["priority"]) == (first["campaign_id"], first["priority"])]
     chosen = [first] if first["kills"] else [row for row in chosen if not row["kills"]]
+    chosen = chosen[: _share(connection, first["campaign_id"], limit)]
     token = uuid.uuid4().hex
     taken = {
         "state": "leased",
@@ -66,6 +87,27 @@ def lease(connection: Connection, agent_id: str, limit: int, lease_s: float) -> 
     connection.execute(update(job).where(job.c.id.in_([row["id"] for row in chosen])).values(**taken))
     campaign = campaigns[first["campaign_id"]]
     return Batch(token, campaign["name"], campaign["settings"], _with_workloads(connection, chosen, token))
+
+
+def _share(connection: Connection, campaign_id: int, limit: int) -> int:
+    """How many of a campaign's free jobs one board may take at once, so that the others are not left idle."""
+    if limit <= SHARE_MIN:
+        return limit
+    job = schema.job
+    since = stamp(now(connection) - timedelta(seconds=SEEN_LATELY_S))
+    awake = select(func.count()).select_from(agent).where(agent.c.state == "active", agent.c.last_seen > since)
+    boards = int(connection.execute(awake).scalar_one())
+    if boards <= 1:
+        return limit
+    some = select(job.c.id).where(job.c.campaign_id == campaign_id, job.c.state == "pending").limit(limit * boards)
+    free = int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
+    return min(limit, max(SHARE_MIN, math.ceil(free / boards)))
+
+
+def has_work(connection: Connection, agent_id: str) -> bool:
+    """Whether a lease would find a campaign with free jobs for this board; writes nothing."""
+    asking = one_agent(connection, agent_id)
+    return asking.state != "active" or bool(_campaigns_for(connection, asking))
 
 
 def _free(campaigns: Sequence[int], asking: Agent) -> Select[tuple[object, ...]]:
