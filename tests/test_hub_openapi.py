@@ -6,11 +6,13 @@ What is well-formed and refused all the same (a name of no board, a runtime of n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -73,5 +75,6 @@ def test_every_answer_is_one_that_is_described(tokens_and_url: tuple[dict[str, s
                 asked += 1
                 case.call_and_validate(headers=headers, checks=CHECKS)
 
-            ask()
+            with suppress(Unsatisfiable):  # there is nothing to get wrong in a request without parameters and body
+                ask()
     assert asked > 60
