@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ...profiler.errors import UsageError
+from ..trees.boosting import HERE, Trainer
 from .in_process import InProcess
 from .local_processes import LocalProcesses, usable_cpus
 from .pool import Pool
@@ -35,3 +36,20 @@ def chosen_pool(
         return
     count = (usable_cpus() if is_much else 1) if jobs is None else jobs
     yield InProcess() if count == 1 else LocalProcesses(count)
+
+
+@contextmanager
+def chosen_trainer(dask: str | None, tell: Callable[[str], None] = lambda note: None) -> Iterator[Trainer]:
+    """LightGBM's own trainer on a cluster where there is an address, else the one of this process.
+
+    Raises:
+        EdgecostError: as ``dask_cluster.connected``.
+    """
+    if dask is None:
+        yield HERE
+        return
+    from .dask_boosting import cluster_trainer
+    from .dask_cluster import connected
+
+    with connected(dask, tell) as cluster:
+        yield cluster_trainer(cluster)

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster as a pool. Nobody else imports dask or distributed.
+"""The workers of a Dask cluster as a pool. Only this and dask_boosting import dask or distributed.
 
 Dask moves work and results as pickles, and whoever reaches its scheduler or its workers runs code on them: a cluster is
 taken to be as trusted as the machine that asks (decision 0023). What edgecost keeps on disk, and what boards send, is
@@ -26,7 +26,7 @@ _WAITING = 2
 #: Seconds in which a scheduler answers, and in which its first worker comes.
 TIMEOUT_S = 10.0
 #: What all items need travels in one message; Dask warns of one that is larger than this, as of a mistake.
-_RECIPE_MAX = "1 GiB"
+RECIPE_MAX = "1 GiB"
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d+")
 
 
@@ -106,7 +106,7 @@ class DaskCluster:
         from distributed import KilledWorker, wait
 
         client = self.client
-        with config.set({"distributed.admin.large-graph-warning-threshold": _RECIPE_MAX}):
+        with config.set({"distributed.admin.large-graph-warning-threshold": RECIPE_MAX}):
             # As the result of a task, not scattered: if the only worker that has it dies, it is made again.
             held = client.submit(_Held, recipe, worker_facts.here(), pure=False)
         pending: set[Future[Result]] = set()
