@@ -44,8 +44,8 @@ from edgecost.costmodels.predictor_file import load_predictor
 from edgecost.costmodels.trees.boosting import BoostingSettings, Trainer, boost, tree_scores
 
 WORKERS = 2
-#: What ``LatencyPredictor`` boosts with.
-SETTINGS = BoostingSettings(rounds=600, leaves=16)
+#: Leaves of the trees of ``LatencyPredictor``.
+LEAVES = 16
 #: Rows that judge, and the noise of those that train.
 JUDGED, NOISE = 20_000, 0.02
 
@@ -116,7 +116,7 @@ def made_up(rows: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats
     return np.column_stack([kind, x]), base, graph, base * np.exp(0.4 * np.sin(x[:, 1]) + 0.3 * (x[:, 2] > 1))
 
 
-def tree_rows(rows: int) -> list[Row]:
+def tree_rows(rows: int, rounds: int) -> list[Row]:
     """One process, the cluster, and the cluster again; errors against the truth, and how far prices are apart."""
     rng = np.random.default_rng(0)
     features, base, graph, true = made_up(rows, rng)
@@ -130,7 +130,7 @@ def tree_rows(rows: int) -> list[Row]:
         there = cluster_trainer(dask)
         for way, trainer in (("one process", here), ("Dask", there), ("Dask again", there)):
             begin = time.perf_counter()
-            model = trainer.boost(features, base, graph, latency_ms, SETTINGS, 0)
+            model = trainer.boost(features, base, graph, latency_ms, BoostingSettings(rounds, leaves=LEAVES), 0)
             took_s = time.perf_counter() - begin
             price = np.bincount(unseen_graph, unseen_base * np.exp(tree_scores(model, unseen)))
             first = price if first is None else first
@@ -158,13 +158,14 @@ def main() -> None:
     parser.add_argument("--cells", default="1e6", help="1e4, 1e5, 1e6 or 1e7 [default: %(default)s]")
     parser.add_argument("--turns", type=int, default=3, help="of each way [default: %(default)s]")
     parser.add_argument("--trees", type=int, metavar="ROWS", help="compare trainers on so many kernels instead")
+    parser.add_argument("--rounds", type=int, default=600, help="trees of each trainer [default: %(default)s]")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     cells = int(float(arguments.cells))
     if cells not in STEPS:
         parser.error(f"--cells {arguments.cells}: choose out of 1e4, 1e5, 1e6 and 1e7")
     begun = os.getloadavg()[0]
-    rows = tree_rows(arguments.trees) if arguments.trees else fill_rows(cells, arguments.turns)
+    rows = tree_rows(arguments.trees, arguments.rounds) if arguments.trees else fill_rows(cells, arguments.turns)
     load = {"load_before": begun, "load_behind": os.getloadavg()[0], "cpus": len(os.sched_getaffinity(0))}
     about = head(LocalSetting.here())
     if arguments.json:

@@ -25,7 +25,7 @@ from .table_file import require_writable, table_writer
 
 #: Cells at a time: their keys, parameters and prices take some twenty megabytes.
 BATCH = 65_536
-#: Cells from which starting other processes pays, which takes seconds: one alone prices as many in a quarter of a minute.
+#: Cells from which starting other processes pays, which takes seconds: one prices as many in a quarter of a minute.
 MUCH = 5_000_000
 #: Called with what is being done, and how many more cells are done.
 Progress = Callable[[str, int], None]
