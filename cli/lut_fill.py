@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .metrics import default_predictor
-from .options import INPUT_FILE, OUTPUT_FOLDER, json_option, runtime_options
+from .options import INPUT_FILE, OUTPUT_FOLDER, compute_options, json_option, runtime_options
 from .output import Talk, milliseconds, print_json
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "--predictor", type=OUTPUT_FOLDER, help="Predictor.  [default: the last one that was trained for this device]"
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the cells that are checked.")
+@compute_options
 @runtime_options
 @json_option
 def fill(
@@ -32,6 +33,8 @@ def fill(
     target: Path,
     predictor: Path | None,
     seed: int,
+    jobs: int | None,
+    dask_address: str | None,
     runtime_name: str,
     threads: int | None,
     as_json: bool,
@@ -39,10 +42,12 @@ def fill(
     """Predict every cell of GRID, a TOML file of blocks and ranges of their parameters, a batch at a time.
 
     The runtime's optimiser is asked for some cells of each kind; how kernels follow from parameters is learnt from
-    them and checked on others. Cells for which that check fails are optimised one by one, and counted.
+    them and checked on others. Cells for which that check fails are optimised one by one, and counted. The table is the
+    same wherever it was computed.
     """
     from ..costmodels.cards.staleness import cheap_warnings
-    from ..costmodels.grids.fill import fill_grid
+    from ..costmodels.compute.chosen import chosen_pool
+    from ..costmodels.grids.fill import MUCH, fill_grid
     from ..costmodels.grids.grid_file import load_grid
     from ..costmodels.predictor_file import load_predictor
     from ..costmodels.simulated.simulation import chosen_setting
@@ -53,11 +58,9 @@ def fill(
     model, provenance = load_predictor(place, metric="latency")
     for warning in cheap_warnings(provenance, setting):
         click.echo(warning, err=True)
-    with Talk(quiet=as_json) as talk:
+    with Talk(quiet=as_json) as talk, chosen_pool(dask_address, jobs, talk.note, is_much=read.size >= MUCH) as pool:
         talk.stage(f"{read.name}: cells", total=read.size)
-        filled = fill_grid(
-            read, model, setting.profile, target, seed=seed, progress=lambda stage, count: talk.step(stage, count)
-        )
+        filled = fill_grid(read, model, setting.profile, target, seed=seed, pool=pool, progress=talk.step)
     if as_json:
         print_json({"grid": read.name, **asdict(filled)})
         return

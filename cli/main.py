@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 measured but unstable; 4 the runtime could not be started; 5 a check that
 was asked for is not met; 6 the model cannot be used; 7 the database cannot be used; 8 a predictor, LUT or export is
-refused; 9 a package is missing; 10 a file cannot be written; 11 the hub cannot be used; 130 interrupted.
+refused; 9 a package is missing; 10 a file cannot be written; 11 the hub cannot be used; 12 workers cannot be
+used; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..profiler.errors import ArtefactError, GateError, UsageError
 from .accuracy import print_accuracy
 from .asking import ask_device
 from .metrics import Shapes, default_predictor, metric_option, predict_another, train_another
-from .options import INPUT_FILE, OUTPUT_FOLDER, BudgetType, db_option, json_option, runtime_options, shape_option
+from .options import (
+    INPUT_FILE,
+    OUTPUT_FOLDER,
+    BudgetType,
+    compute_options,
+    db_option,
+    json_option,
+    runtime_options,
+    shape_option,
+)
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
+from .train_all import train_everything
 
 if TYPE_CHECKING:
     from ..costmodels.composition import Composition
@@ -33,6 +44,9 @@ _SHOWN = 25
 @click.option("--out", "folder", type=OUTPUT_FOLDER, help="Folder for the predictor.  [default: your data directory]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and trees.")
 @metric_option
+@click.option("--all", "everything", is_flag=True, help="Every device and runtime of the database, each in a folder.")
+@click.option("--again", is_flag=True, help="With --all: train also where nothing new was measured.")
+@compute_options
 @click.option("--scope", help="With --metric energy: learn from energies of this scope, where there are several.")
 @runtime_options
 @db_option
@@ -42,6 +56,10 @@ def train(
     folder: Path | None,
     seed: int,
     metric: str,
+    everything: bool,
+    again: bool,
+    jobs: int | None,
+    dask_address: str | None,
     scope: str | None,
     runtime_name: str,
     threads: int | None,
@@ -51,7 +69,18 @@ def train(
     """Train a predictor on what was measured on this machine, and show what it is worth.
 
     Latency and energy are learnt from kernels, blocks and networks; memory, which does not add up, from whole networks.
+
+    --all trains one for each device and runtime that the database knows, on --jobs processes or a Dask cluster: the
+    same predictors, wherever it was. Begun again, it goes on where it was stopped. Without --all a Dask cluster takes
+    part where there are more kernels than one machine trains (100,000).
     """
+    if everything:
+        _require_alone(metric, space_name, scope)
+        train_everything(folder, seed, again, jobs, dask_address, db_url, as_json)
+        return
+    if again or jobs is not None:
+        raise UsageError("--again and --jobs go with --all")
+    from ..costmodels.compute.chosen import chosen_trainer
     from ..costmodels.quickstart import training_provenance
     from ..costmodels.simulated.simulation import chosen_setting
     from ..costmodels.space_file import load_space
@@ -60,10 +89,12 @@ def train(
     from ..db import Store
 
     if metric != "latency":
+        if dask_address is not None:
+            raise UsageError(f"--dask does not go with --metric {metric}, which is trained in a moment")
         train_another(metric, space_name, folder, seed, scope, runtime_name, threads, db_url, as_json)
         return
     setting = chosen_setting(runtime_name, threads, db_url)
-    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+    with Store(db_url) as store, Talk(quiet=as_json) as talk, chosen_trainer(dask_address, talk.note) as trainer:
         talk.stage("training")
         space = load_space(space_name) if space_name else None
         cells = [space.workload(cell) for cell in space.measurable] if space else []
@@ -75,6 +106,7 @@ def train(
             cells=hashes,
             random_state=seed,
             core_cache_bytes=setting.core_cache_bytes,
+            trainer=trainer,
         )
     target = folder or default_predictor(setting.device.identity, setting.profile)
     save_report(report, target, {**training_provenance(setting), "database": store.url})
@@ -90,6 +122,17 @@ def train(
     else:
         click.echo(f"Whole networks: {composition.terms()}, from {composition.networks} networks.")
     click.echo(f"Written to {target}")
+
+
+def _require_alone(metric: str, space_name: str | None, scope: str | None) -> None:
+    """What says which predictor is meant does not go with all of them."""
+    told = click.get_current_context().get_parameter_source
+    one = {"--runtime": "runtime_name", "--threads": "threads"}
+    given = [option for option, name in one.items() if told(name) is ParameterSource.COMMANDLINE]
+    given += ["--space"] * (space_name is not None) + ["--scope"] * (scope is not None)
+    given += [f"--metric {metric}"] * (metric != "latency")
+    if given:
+        raise UsageError(f"--all trains latency for every device and runtime: {', '.join(given)} does not go with it")
 
 
 @click.command(epilog="Example:  edgecost predict model.onnx --predictor edgecost-quickstart/predictor")

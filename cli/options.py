@@ -115,6 +115,25 @@ def runtime_options(command: Decorated) -> Decorated:
     return command
 
 
+def compute_options(command: Decorated) -> Decorated:
+    """``--jobs`` and ``--dask``: where heavy work runs."""
+    for option in (
+        click.option(
+            "--dask",
+            "dask_address",
+            metavar="tcp://HOST:PORT",
+            help="Compute on the workers of this Dask scheduler.  [default: on this machine]",
+        ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            help="Processes on this machine.  [default: one for each CPU where there is much to do, else one]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def same_runtime(runtime_name: str, threads: int | None) -> str:
     """The options, with a blank before each, that a following command needs to speak of the same runtime."""
     name = "" if runtime_name == DEFAULT_RUNTIME else f" --runtime {runtime_name}"

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..profiler.errors import MissingPackage, UsageError
+from .compute.in_process import InProcess
+from .compute.pool import Pool, in_order
 from .energy_table import energy_table, knows_energies
 from .files import drafted
 from .lut import Lut
@@ -45,8 +48,36 @@ class PricedFile:
     energy: bool
 
 
+@dataclass(frozen=True, eq=False)
+class PriceRecipe:
+    """Work on batches of architectures: the columns of each."""
+
+    lut: Lut
+    space: Space
+    energy: bool
+
+    def __call__(self) -> Callable[[Numeric], dict[str, Floats]]:
+        return partial(_priced, self.lut, self.space, self._energies())
+
+    def _energies(self) -> Lut | None:
+        return energy_table(self.lut, self.space.measurable) if self.energy else None
+
+
+def _priced(lut: Lut, space: Space, energies: Lut | None, batch: Numeric) -> dict[str, Floats]:
+    columns = {"sum_ms": lut.price(batch, corrected=False, space=space), "latency_ms": lut.price(batch, space=space)}
+    if energies is not None:
+        columns["energy_mj"] = energies.price(batch, space=space)
+    return columns
+
+
 def price_file(
-    lut: Lut, space: Space, archs: Path, target: Path, progress: Callable[[int], None] = lambda count: None
+    lut: Lut,
+    space: Space,
+    archs: Path,
+    target: Path,
+    progress: Callable[[int], None] = lambda count: None,
+    *,
+    pool: Pool | None = None,
 ) -> PricedFile:
     """Price every architecture of a file.
 
@@ -55,6 +86,7 @@ def price_file(
 
     Args:
         progress: is told how many were priced since it was told last.
+        pool: where batches are priced; None for here. The file is the same.
 
     Raises:
         UsageError: a form that is not known, a file that cannot be read, or an architecture that is not of the space;
@@ -65,21 +97,19 @@ def price_file(
     """
     if target.suffix not in _WRITABLE:
         raise UsageError(f"{target} cannot be written", remedy=f"Name a file that ends in {', '.join(_WRITABLE)}.")
-    energies = energy_table(lut, space.measurable) if knows_energies(lut, space.measurable) else None
+    energy = knows_energies(lut, space.measurable)
     count, least, most = 0, np.inf, -np.inf
     with drafted(target) as draft, _writer(target.suffix, draft) as write:
-        for batch in _batches(archs, space):
-            latency_ms = lut.price(batch, space=space)
-            columns = {"sum_ms": lut.price(batch, corrected=False, space=space), "latency_ms": latency_ms}
-            if energies is not None:
-                columns["energy_mj"] = energies.price(batch, space=space)
+        recipe = PriceRecipe(lut, space, energy)
+        for columns in in_order((pool or InProcess()).map(recipe, _batches(archs, space))):
             write(columns)
-            count += len(batch)
+            latency_ms = columns["latency_ms"]
+            count += len(latency_ms)
             least, most = min(least, float(latency_ms.min())), max(most, float(latency_ms.max()))
-            progress(len(batch))
+            progress(len(latency_ms))
         if not count:
             raise UsageError(f"{archs} holds no architecture", remedy="Give a file with at least one.")
-    return PricedFile(target, count, least, most, energies is not None)
+    return PricedFile(target, count, least, most, energy)
 
 
 def _batches(file: Path, space: Space) -> Iterator[Numeric]:

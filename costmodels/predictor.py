@@ -22,7 +22,7 @@ from .kernel_work import class_of, kind_among, kind_of, no_price
 from .prices import GraphPrice, KernelPrice, scaled, summed
 from .roofline import Roofline, fit_roofline
 from .training_size import is_large, split_large
-from .trees.boosting import BoostingSettings, boost, tree_scores
+from .trees.boosting import HERE, BoostingSettings, Trainer, tree_scores
 from .trees.stored_trees import StoredTrees
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class LatencyPredictor:
         is_network: Sequence[bool] | None = None,
         sessions_ms: Sequence[Sequence[float]] | None = None,
         core_cache_bytes: int | None = None,
+        trainer: Trainer = HERE,
     ) -> LatencyPredictor:
         """Train on measured graphs.
 
@@ -109,6 +110,7 @@ class LatencyPredictor:
             sessions_ms: what each graph was measured at in each of its processes, positive; None for once. Intervals of
                 networks are to hold in all of them.
             core_cache_bytes: second-level cache of the device; None where it is not known.
+            trainer: what boosts, where there are too many graphs for folds; of fewer it is done here.
 
         Raises:
             UsageError: lengths differ, latencies are not positive and finite, fewer than ``GRAPHS_MIN`` graphs, a graph
@@ -124,7 +126,7 @@ class LatencyPredictor:
         self.features_: tuple[str, ...] = FEATURES
         self.known_ms_: dict[str, float] = {}
         if is_large([len(graph) for graph in blocks]):
-            self.held_out_ms_, self.fold_ = self._fit_part(blocks, target)
+            self.held_out_ms_, self.fold_ = self._fit_part(blocks, target, trainer)
         else:
             self.held_out_ms_, self.fold_ = self._cross_validate(blocks, target)
             self._fit_model(blocks, target)
@@ -253,7 +255,7 @@ class LatencyPredictor:
         self.composition_: Composition | None = None
         self.network_scores_: Floats = np.zeros(0)
 
-    def _fit_model(self, graphs: Sequence[Graph], latency_ms: Floats) -> None:
+    def _fit_model(self, graphs: Sequence[Graph], latency_ms: Floats, trainer: Trainer = HERE) -> None:
         kernels = [kernel for graph in graphs for kernel in graph]
         names = _kinds(kernels)
         graph = np.repeat(np.arange(len(graphs)), [len(g) for g in graphs])
@@ -263,7 +265,7 @@ class LatencyPredictor:
         self.kinds_: tuple[str, ...] = self.roofline_.kinds
         features = self._features(kernels)
         settings = BoostingSettings(rounds=self.rounds, learning_rate=self.learning_rate, leaves=self.leaves)
-        self.booster_: lgb.Booster | StoredTrees = boost(
+        self.booster_: lgb.Booster | StoredTrees = trainer.boost(
             features, self.roofline_.price(names, work), graph, latency_ms, settings, self.random_state
         )
         kinds = np.array(names)
@@ -307,10 +309,10 @@ class LatencyPredictor:
             # What anybody compares a price with is one session: the furthest counts, not their median.
             self.network_scores_ = np.sort(furthest_errors(others, [sessions_ms[place] for place in whole]))
 
-    def _fit_part(self, graphs: Sequence[Graph], latency_ms: Floats) -> tuple[Floats, Ints]:
+    def _fit_part(self, graphs: Sequence[Graph], latency_ms: Floats, trainer: Trainer) -> tuple[Floats, Ints]:
         """Train on a part of many graphs and predict another; NaN, and fold -1, for those that are not judged."""
-        split = split_large([_kinds(graph) for graph in graphs], self.random_state)
-        self._fit_model([graphs[i] for i in split.trained.tolist()], latency_ms[split.trained])
+        split = split_large([_kinds(graph) for graph in graphs], self.random_state, trainer.kernels_max)
+        self._fit_model([graphs[i] for i in split.trained.tolist()], latency_ms[split.trained], trainer)
         self._know_nothing_of_errors()
         held_out, fold = np.full(len(graphs), np.nan), np.full(len(graphs), -1, dtype=np.int64)
         fold[split.judged] = np.arange(len(split.judged)) % self.folds

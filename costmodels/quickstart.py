@@ -32,7 +32,7 @@ from .network_campaign import NETWORKS_PRICED, measure_networks
 from .planned_campaign import CampaignOutcome, Narrator
 from .space import Space
 from .space_campaign import measure_space
-from .training import TrainingReport, save_report, train
+from .training import TrainingReport, pair_provenance, save_report, train
 
 #: Networks built whole and measured: half fit the factor, half judge it.
 NETWORKS_MEASURED = 16
@@ -172,13 +172,7 @@ def _write(
 
 def training_provenance(setting: LocalSetting) -> dict[str, Json]:
     """Where a predictor comes from, as its file says it."""
-    return {
-        "device": setting.device.name,
-        "device_identity": setting.device.identity,
-        "device_description": setting.device.description,
-        "profile": setting.profile.label,
-        "profile_hash": setting.profile.profile_hash,
-    }
+    return pair_provenance(setting.device, setting.profile)
 
 
 class _Clock:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..db import Store
-from ..profiler.errors import ModelError
 from ..profiler.kernels.graph import Kernel
-from ..profiler.records import Json, RuntimeProfile
+from ..profiler.records import Device, Json, RuntimeProfile
 from .cards.card_file import plain_json, write_card
 from .cards.model_card import Judged, ModelCard, predictor_card
 from .cards.training_data import training_data
 from .composition import composition_document
-from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels
+from .dataset import Sample
+from .fitting import Fitted, Measured, fit_measured, read_measured
 from .predictor import LatencyPredictor
 from .predictor_file import FILES, save_predictor
+from .trees.boosting import HERE, Trainer
 from .validation import Accuracy, accuracy, flops_baseline, repeatability
 
 #: Nominal share of graphs outside the intervals that are printed.
@@ -77,47 +77,40 @@ def train(
     cells: Collection[str] = (),
     random_state: int = 0,
     core_cache_bytes: int | None = None,
+    trainer: Trainer = HERE,
 ) -> TrainingReport:
     """Train on everything that the store holds for a device and profile.
 
     Args:
         cells: graph hashes to judge on (the cells of a space); empty judges on all graphs.
         core_cache_bytes: second-level cache of the device; None where it is not known.
+        trainer: what boosts the trees.
 
     Raises:
         UsageError: too few measurements.
     """
-    samples = load_samples(store, device_identity, profile, purposes=BLOCK_PURPOSES)
-    graphs = sample_kernels(samples, profile)
-    networks = _readable(load_samples(store, device_identity, profile, purposes=NETWORK_PURPOSES), profile)
-    predictor = LatencyPredictor(random_state=random_state).fit(
-        [*graphs, *(graph for _, graph in networks)],
-        [sample.latency_ms for sample in [*samples, *(sample for sample, _ in networks)]],
-        is_network=[False] * len(samples) + [True] * len(networks),
-        sessions_ms=[sample.sessions_ms for sample in [*samples, *(sample for sample, _ in networks)]],
-        core_cache_bytes=core_cache_bytes,
+    measured = read_measured(
+        store, device_identity, profile, random_state=random_state, core_cache_bytes=core_cache_bytes
     )
+    return report_of(store, device_identity, measured, fit_measured(measured, trainer), cells=cells)
+
+
+def report_of(
+    store: Store, device_identity: str, measured: Measured, fitted: Fitted, *, cells: Collection[str] = ()
+) -> TrainingReport:
+    """Judge what was fitted, wherever that was, and look up what it stands on. Arguments as ``train``."""
     data, around = training_data(
         store,
         device_identity,
-        profile,
-        graphs=[sample.workload.graph_hash for sample in samples],
-        networks=[sample.workload.graph_hash for sample, _ in networks],
-        kernels=sum(map(len, graphs)),
-        seed=random_state,
+        measured.profile,
+        graphs=[sample.workload.graph_hash for sample in measured.blocks],
+        networks=[sample.workload.graph_hash for sample, _ in fitted.networks],
+        kernels=sum(map(len, fitted.graphs)),
+        seed=measured.random_state,
     )
-    purposes = [around.purposes[sample.workload.graph_hash] for sample in samples]
-    judged = _judge(predictor, samples, graphs, purposes, networks, frozenset(cells))
-    return _report(judged, predictor_card(judged, profile, data, around))
-
-
-def _readable(samples: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Sample, tuple[Kernel, ...]]]:
-    """Networks with their kernels, without those that the runtime no longer opens: somebody's file is not our cells."""
-    found = []
-    for sample in samples:
-        with suppress(ModelError):
-            found += [(sample, graph) for graph in sample_kernels([sample], profile)]
-    return found
+    purposes = [around.purposes[sample.workload.graph_hash] for sample in measured.blocks]
+    judged = _judge(fitted.predictor, measured.blocks, fitted.graphs, purposes, fitted.networks, frozenset(cells))
+    return _report(judged, predictor_card(judged, measured.profile, data, around))
 
 
 def _judge(
@@ -177,6 +170,17 @@ def save_report(report: TrainingReport, folder: Path, provenance: dict[str, Json
     }
     save_predictor(report.predictor, folder, origin)
     write_card(replace(card, device={**card.device, **_described(provenance)}), folder, FILES)
+
+
+def pair_provenance(device: Device, profile: RuntimeProfile) -> dict[str, Json]:
+    """Where a predictor comes from, as its file says it."""
+    return {
+        "device": device.name,
+        "device_identity": device.identity,
+        "device_description": device.description,
+        "profile": profile.label,
+        "profile_hash": profile.profile_hash,
+    }
 
 
 def _described(provenance: dict[str, Json]) -> dict[str, str]:

@@ -95,6 +95,18 @@ def profiles_of(connection: Connection, device_identity: str) -> list[str]:
     return list(connection.execute(statement.group_by(table.c.profile_hash).order_by(newest)).scalars())
 
 
+def measured_pairs(connection: Connection, purposes: Collection[str]) -> list[tuple[str, str]]:
+    """Device and profile of every pair that has a usable latency for such a purpose, retracted ones included."""
+    table = schema.measurement
+    statement = (
+        select(table.c.device_identity, table.c.profile_hash)
+        .where(table.c.purpose.in_(purposes), table.c.status.in_(_USABLE))
+        .distinct()
+        .order_by(table.c.device_identity, table.c.profile_hash)
+    )
+    return [(identity, profile_hash) for identity, profile_hash in connection.execute(statement)]
+
+
 def session_conditions(
     connection: Connection, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
 ) -> list[dict[str, Json]]:

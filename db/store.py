@@ -227,6 +227,11 @@ class Store:
         with self._database.read() as connection:
             return measurements.latest(connection, wanted)
 
+    def measured_pairs(self, purposes: Collection[str]) -> list[tuple[str, str]]:
+        """Identity of the device and hash of the profile of every pair that has a usable latency for such a purpose."""
+        with self._database.read() as connection:
+            return measurements.measured_pairs(connection, purposes)
+
     def session_conditions(
         self, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
     ) -> list[dict[str, Json]]:

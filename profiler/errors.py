@@ -24,10 +24,14 @@
     ├── ArtefactError             8   a predictor file, LUT file or export is refused
     ├── MissingPackage            9   an optional package is not installed
     ├── OutputError              10   a file or folder cannot be written
-    └── HubError                 11   the hub cannot be used
-        ├── HubUnreachable
-        ├── HubRefused
-        └── BadDocument
+    ├── HubError                 11   the hub cannot be used
+    │   ├── HubUnreachable
+    │   ├── HubRefused
+    │   └── BadDocument
+    └── ClusterError             12   workers that were to compute cannot be used
+        ├── ClusterUnreachable
+        ├── ClusterMismatch
+        └── WorkerLost
 """
 
 from __future__ import annotations
@@ -176,3 +180,21 @@ class HubRefused(HubError):
 
 class BadDocument(HubError):
     """What was sent is not what the protocol says."""
+
+
+class ClusterError(EdgecostError):
+    """Workers that were to compute cannot be used."""
+
+    exit_code = 12
+
+
+class ClusterUnreachable(ClusterError):
+    """No scheduler answers, or it has no worker."""
+
+
+class ClusterMismatch(ClusterError):
+    """The workers would not compute what this machine does."""
+
+
+class WorkerLost(ClusterError):
+    """A worker died, and its work with it."""

@@ -1,33 +1,32 @@
-"""Fill a table: every cell of a grid, predicted and written batch by batch. Memory does not grow with the cells."""
+"""Fill a table: every cell of a grid, predicted and written piece by piece. Memory does not grow with the cells."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...profiler.errors import GateError
-from ...profiler.kernels.by_runtime import priced_kernels
-from ...profiler.kernels.graph import Kernel
 from ...profiler.records import RuntimeProfile
+from ..compute.in_process import InProcess
+from ..compute.pool import Pool, in_order
 from ..conformal import conformal_radius
 from ..files import drafted
 from ..predictor import LatencyPredictor
-from ..space import cell_workload
-from .cells import Cells, Grid, Ints
-from .fields import fields_of
-from .learning import Ask, Learnt, learn
-from .pricing import SOURCES, CellPrices, GridPricer
-from .table_file import Column, Names, Nothing, Sort, require_writable, table_writer
+from .cells import Grid, Ints
+from .learning import Learnt, learn
+from .pieces import ALPHA, PieceRecipe, PricedPiece, asks, pieces_of
+from .pricing import SOURCES
+from .table_file import require_writable, table_writer
 
 #: Cells at a time: their keys, parameters and prices take some twenty megabytes.
 BATCH = 65_536
-#: Share of cells outside the intervals.
-ALPHA = 0.1
+#: Cells from which starting other processes pays, which takes seconds: one prices as many in a quarter of a minute.
+MUCH = 5_000_000
 #: Called with what is being done, and how many more cells are done.
 Progress = Callable[[str, int], None]
 
@@ -44,7 +43,7 @@ class Filled:
         learnt_from, checked: cells that the runtime optimised to learn their kernels, and to check what was learnt.
         unsure: sorts of cells for which the check failed, or that are too few to be checked.
         one_by_one: cells that the runtime optimised because of that.
-        kernels: distinct kernels that were priced.
+        kernels: that were priced; two workers of a pool do not know of each other, and count one that both need twice.
         learning_s, filling_s: wall clock of learning and checking, and of pricing and writing.
     """
 
@@ -71,38 +70,39 @@ def fill_grid(
     target: Path,
     *,
     seed: int = 0,
+    pool: Pool | None = None,
     progress: Progress = lambda stage, count: None,
 ) -> Filled:
     """Price every cell of a grid and write a table: key, parameters, latency_ms, lo_ms, hi_ms, source.
 
     Args:
         target: ``.parquet`` or ``.csv``.
-        seed: of the cells that are learnt from and checked.
+        seed: of the cells that are learnt from and checked. That is done here.
+        pool: where cells are priced; None for here. The file is the same, to the last bit.
 
     Raises:
         UsageError: another ending.
         MissingPackage: Parquet without pyarrow.
         GateError: no cell has a price; nothing is written.
+        ClusterError: workers of the pool were lost; nothing is written.
         OutputError: the target cannot be written; nothing is left under its name.
     """
     require_writable(target)
     ask, begin = asks(profile), time.perf_counter()
-    sorts, tally = parameters(grid), _Tally()
+    tally = _Tally()
     about = {"edgecost.grid": grid.name, "edgecost.runtime": profile.label}
     # Learning takes a while: a target that cannot be written is found before.
     with drafted(target) as draft, table_writer(target.suffix, draft, about) as write:
-        known = [learn(part, ask, seed, lambda note: progress(f"learning {note}", 0)) for part in grid.parts]
-        pairs = list(zip(known, grid.parts, strict=True))
-        pricers = [GridPricer(predictor, learnt, part.limits, ask, ALPHA) for learnt, part in pairs]
+        known = tuple(learn(part, ask, seed, lambda note: progress(f"learning {note}", 0)) for part in grid.parts)
         learnt_by = time.perf_counter()
-        for cells, pricer in _batches(grid, pricers):
-            prices = pricer.price(cells)
-            write(columns(sorts, cells, prices))
-            tally.add(prices)
-            progress("pricing", cells.count)
+        recipe = PieceRecipe(grid, predictor, known, profile, target.suffix)
+        for piece in in_order((pool or InProcess()).map(recipe, pieces_of(grid, BATCH))):
+            write(piece.rows)
+            tally.add(piece)
+            progress("pricing", int(piece.counts.sum()))
         tally.check()
     taken_s = (learnt_by - begin, time.perf_counter() - learnt_by)
-    return _filled(target, tally, predictor, known, pricers, taken_s)
+    return _filled(target, tally, predictor, known, taken_s)
 
 
 class _Tally:
@@ -111,12 +111,13 @@ class _Tally:
     def __init__(self) -> None:
         self.counts: Ints = np.zeros(len(SOURCES), np.int64)
         self.least_ms, self.most_ms = math.inf, -math.inf
+        self.asked = self.kernels = 0
 
-    def add(self, prices: CellPrices) -> None:
-        self.counts += np.bincount(prices.source, minlength=len(SOURCES))
-        has_price = prices.source != SOURCES.index("unsupported")
-        self.least_ms = float(np.min(prices.latency_ms, initial=self.least_ms, where=has_price))
-        self.most_ms = float(np.max(prices.latency_ms, initial=self.most_ms, where=has_price))
+    def add(self, piece: PricedPiece) -> None:
+        self.counts += piece.counts
+        self.least_ms, self.most_ms = min(self.least_ms, piece.least_ms), max(self.most_ms, piece.most_ms)
+        self.asked += piece.asked
+        self.kernels += piece.kernels
 
     def check(self) -> None:
         """Raises GateError where no cell has a price."""
@@ -133,7 +134,6 @@ def _filled(
     tally: _Tally,
     predictor: LatencyPredictor,
     known: Sequence[Learnt],
-    pricers: Sequence[GridPricer],
     taken_s: tuple[float, float],
 ) -> Filled:
     is_bounded = math.isfinite(conformal_radius(predictor.scores_, ALPHA))
@@ -148,60 +148,8 @@ def _filled(
         learnt_from=sum(learnt.learnt_from for learnt in known),
         checked=sum(learnt.checked for learnt in known),
         unsure=sum(learnt.unsure for learnt in known),
-        one_by_one=sum(pricer.asked for pricer in pricers),
-        kernels=sum(pricer.kernels for pricer in pricers),
+        one_by_one=tally.asked,
+        kernels=tally.kernels,
         learning_s=taken_s[0],
         filling_s=taken_s[1],
     )
-
-
-def asks(profile: RuntimeProfile) -> Ask:
-    """The optimiser of a runtime, as the oracle of ``learn``."""
-
-    def ask(cells: Cells, place: int) -> tuple[Kernel, ...]:
-        workload = cell_workload(cells.cell(place))
-        return () if workload is None else priced_kernels(workload, profile).kernels
-
-    return ask
-
-
-def parameters(grid: Grid) -> dict[str, Sort]:
-    """The columns of a table that are fields of blocks, and what they hold: all that a part of the grid has."""
-    found: dict[str, Sort] = {}
-    for part in grid.parts:
-        fields = fields_of(part.block)
-        found |= dict.fromkeys((*fields.inputs, *fields.numbers), "number")
-        found |= dict.fromkeys(fields.texts, "text")
-        # Whether the input is added follows from the other fields, but is what a reader wants to know.
-        found |= dict.fromkeys((*fields.flags, *(["adds"] if "shortcut" in fields.flags else [])), "flag")
-    return found
-
-
-def columns(sorts: Mapping[str, Sort], cells: Cells, prices: CellPrices) -> dict[str, Column]:
-    """The table of some cells; of fields that their block does not have there is nothing."""
-    return {
-        "key": cells.keys(),
-        "block": Names(np.zeros(cells.count, np.int64), (cells.block,)),
-        **{name: _column(name, sort, cells) for name, sort in sorts.items()},
-        "latency_ms": prices.latency_ms,
-        "lo_ms": prices.lo_ms,
-        "hi_ms": prices.hi_ms,
-        "source": Names(prices.source, SOURCES),
-    }
-
-
-def _column(name: str, sort: Sort, cells: Cells) -> Column:
-    if name == "adds" and "shortcut" in cells.columns:
-        return cells.adds
-    if name not in cells.columns:
-        return Nothing(sort, cells.count)
-    values = cells.columns[name]
-    if sort == "text":
-        return Names(values, cells.texts[name])
-    return values == 1 if sort == "flag" else values
-
-
-def _batches(grid: Grid, pricers: Sequence[GridPricer]) -> Iterator[tuple[Cells, GridPricer]]:
-    for part, pricer in zip(grid.parts, pricers, strict=True):
-        for cells in part.batches(BATCH):
-            yield cells, pricer

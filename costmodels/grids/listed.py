@@ -14,8 +14,8 @@ from ..spaces.cell import Cell
 from ..spaces.kinds import KINDS, Shape
 from .cells import Cells, Ints
 from .fields import GRID_BLOCKS, Fields, fields_of
-from .fill import ALPHA, asks
 from .learning import learn
+from .pieces import ALPHA, asks
 from .pricing import CellPrices, GridPricer
 
 #: Cells of one kind of block from which learning is quicker than asking for each.

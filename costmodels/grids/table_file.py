@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,24 @@ class Nothing:
 Column: TypeAlias = (
     "list[str] | Names | Nothing | npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]"
 )
-Write: TypeAlias = "Callable[[Mapping[str, Column]], None]"
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Some rows as a file has them, ready to be written wherever the file is.
+
+    Attributes:
+        names: of the columns.
+        repeated: those whose values may stand in a dictionary. Of keys every one is another.
+        rows: an Arrow table, or the lines of a CSV file.
+    """
+
+    names: tuple[str, ...]
+    repeated: tuple[str, ...]
+    rows: object
+
+
+Write: TypeAlias = "Callable[[Packed], None]"
 
 
 def require_writable(target: Path) -> None:
@@ -58,13 +76,26 @@ def require_writable(target: Path) -> None:
 
 @contextmanager
 def table_writer(suffix: str, draft: Path, about: Mapping[str, str]) -> Iterator[Write]:
-    """What writes one batch; all batches have the same columns, of which the first says which there are.
+    """What writes rows that ``pack`` made for this ending; all have the columns that the first ones have.
 
     Args:
         about: what stands in the file's metadata; CSV has none.
     """
     with _parquet(draft, about) if suffix == ".parquet" else _csv(draft) as write:
         yield write
+
+
+def pack(suffix: str, columns: Mapping[str, Column]) -> Packed:
+    """Rows for a file of this ending; raises MissingPackage for Parquet without pyarrow."""
+    repeated = tuple(name for name, column in columns.items() if not isinstance(column, list))
+    if suffix == ".parquet":
+        arrow = _arrow()
+        rows: object = arrow.table({name: _array(arrow, column) for name, column in columns.items()})
+    else:
+        lines = io.StringIO(newline="")
+        csv.writer(lines).writerows(zip(*map(_fields, columns.values()), strict=True))
+        rows = lines.getvalue()
+    return Packed(tuple(columns), repeated, rows)
 
 
 @contextmanager
@@ -74,14 +105,13 @@ def _parquet(draft: Path, about: Mapping[str, str]) -> Iterator[Write]:
     with ExitStack() as stack:
         writer = None
 
-        def write(columns: Mapping[str, Column]) -> None:
+        def write(packed: Packed) -> None:
             nonlocal writer
-            table = arrow.table({name: _array(arrow, column) for name, column in columns.items()})
+            table = packed.rows
+            assert isinstance(table, arrow.Table), "rows are packed for the file that they are written to"
             if writer is None:
                 schema = table.schema.with_metadata(dict(about))
-                # A dictionary pays where values repeat: of keys every one is another.
-                repeated = [name for name, column in columns.items() if not isinstance(column, list)]
-                writer = parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=repeated)
+                writer = parquet.ParquetWriter(draft, schema, compression="zstd", use_dictionary=list(packed.repeated))
                 stack.enter_context(writer)
             writer.write_table(table)
 
@@ -101,12 +131,12 @@ def _array(arrow: ModuleType, column: Column) -> object:
 @contextmanager
 def _csv(draft: Path) -> Iterator[Write]:
     with draft.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
 
-        def write(columns: Mapping[str, Column]) -> None:
+        def write(packed: Packed) -> None:
+            assert isinstance(packed.rows, str), "rows are packed for the file that they are written to"
             if not file.tell():
-                writer.writerow(columns)
-            writer.writerows(zip(*map(_fields, columns.values()), strict=True))
+                csv.writer(file).writerow(packed.names)
+            file.write(packed.rows)
 
         yield write
 

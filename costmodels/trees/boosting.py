@@ -9,12 +9,14 @@ leaves out, r times the spread of d within the graph, is at most r Σ wₖ dₖ�
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ..training_size import TRAINED_KERNELS_MAX
 from .stored_trees import StoredTrees
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 #: Shares below this would make leaves of almost no weight; their gradient is as small, so nothing is distorted.
-_SMALLEST_SHARE = 1e-4
+SMALLEST_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def boost(
         price = base_ms * np.exp(scores)
         total = np.bincount(graph, price, minlength=len(target))
         share = price / total[graph]
-        return (np.log(total) - target)[graph] * share, np.maximum(share, _SMALLEST_SHARE)
+        return (np.log(total) - target)[graph] * share, np.maximum(share, SMALLEST_SHARE)
 
     parameters = {
         "objective": objective,
@@ -77,6 +79,22 @@ def boost(
     }
     rows = lgb.Dataset(features, label=np.zeros(len(features)), categorical_feature=[0], free_raw_data=True)
     return lgb.train(parameters, rows, num_boost_round=settings.rounds)
+
+
+#: As ``boost``, wherever it runs.
+Boost: TypeAlias = "Callable[[Floats, Floats, Ints, Floats, BoostingSettings, int], lgb.Booster]"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What boosts, and of how many kernels at most; of more a part trains (``training_size``)."""
+
+    boost: Boost
+    kernels_max: int
+
+
+#: In this process.
+HERE = Trainer(boost, TRAINED_KERNELS_MAX)
 
 
 def tree_scores(trees: lgb.Booster | StoredTrees, features: Floats) -> Floats:

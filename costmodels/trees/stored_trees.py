@@ -34,6 +34,10 @@ class StoredTrees:
         self._text = text
         self._trees: Trees = read_trees(text)
 
+    def __reduce__(self) -> tuple[type[StoredTrees], tuple[str]]:
+        # The text says all of it; an ensemble of ONNX Runtime could not travel to another process.
+        return StoredTrees, (self._text,)
+
     def predict(self, features: npt.ArrayLike) -> Floats:
         """Shape (rows,). Raises UsageError for another number of columns than the trees have."""
         matrix = np.asarray(features, dtype=np.float64)
