@@ -253,7 +253,8 @@ def ask(store: Store, fleet: Fleet, number: int, repetitions: int, seconds: floa
 
 def bytes_of(database: Database) -> dict[str, int]:
     """Of every table and index that takes a megabyte or more."""
-    sizes = "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE AND pgsize > 1e6"
+    # Page by page: what dbstat adds up by itself overflows at 2 GB.
+    sizes = "SELECT name, sum(pgsize) FROM dbstat GROUP BY name HAVING sum(pgsize) > 1e6"
     if database.dialect == "postgresql":
         sizes = "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relkind IN ('r', 'i') "
         sizes += "AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 1e6"

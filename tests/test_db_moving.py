@@ -366,7 +366,7 @@ def test_the_benchmark_of_large_stores_asks_what_it_filled(checked: bool) -> Non
     (store,) = json.loads(done.stdout)["stores"]
     assert store["measurements"] == 2500
     assert store["queries"]["latest"]["rows"] > 0.9
-    assert 0 < store["queries"]["first page"]["rows"] == store["queries"]["training set"]["rows"] < 2500
+    assert 0 < store["queries"]["first page"]["rows"] <= 200 < store["queries"]["training set"]["rows"] < 2500
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
