@@ -64,12 +64,13 @@ def cluster() -> Iterator[DaskCluster]:
         yield found
 
 
-def fill_rows(cells: int, turns: int) -> list[Row]:
+def fill_rows(cells: int, turns: int, predictor: Path | None) -> list[Row]:
     """Seconds of each way; the median over turns, and its ratio to one process turn by turn."""
     with tempfile.TemporaryDirectory(prefix="edgecost-") as name, cluster() as dask:
         folder = Path(name)
-        train(folder / "predictor")
-        model, _ = load_predictor(folder / "predictor")
+        if predictor is None:
+            train(folder / "predictor")
+        model, _ = load_predictor(predictor or folder / "predictor")
         grid, profile = grid_of(cells), LocalSetting.here().profile
         # Once: it is the same work in every way, and is done by the one who asks.
         known = tuple(learn(part, asks(profile)) for part in grid.parts)
@@ -157,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", default="1e6", help="1e4, 1e5, 1e6 or 1e7 [default: %(default)s]")
     parser.add_argument("--turns", type=int, default=3, help="of each way [default: %(default)s]")
+    parser.add_argument("--predictor", type=Path, help="folder of a predictor [default: one of made-up latencies]")
     parser.add_argument("--trees", type=int, metavar="ROWS", help="compare trainers on so many kernels instead")
     parser.add_argument("--rounds", type=int, default=600, help="trees of each trainer [default: %(default)s]")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -165,7 +167,11 @@ def main() -> None:
     if cells not in STEPS:
         parser.error(f"--cells {arguments.cells}: choose out of 1e4, 1e5, 1e6 and 1e7")
     begun = os.getloadavg()[0]
-    rows = tree_rows(arguments.trees, arguments.rounds) if arguments.trees else fill_rows(cells, arguments.turns)
+    rows = (
+        tree_rows(arguments.trees, arguments.rounds)
+        if arguments.trees
+        else fill_rows(cells, arguments.turns, arguments.predictor)
+    )
     load = {"load_before": begun, "load_behind": os.getloadavg()[0], "cpus": len(os.sched_getaffinity(0))}
     about = head(LocalSetting.here())
     if arguments.json:

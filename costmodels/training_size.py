@@ -39,14 +39,14 @@ def is_large(sizes: Sequence[int]) -> bool:
     return sum(sizes) > FOLDED_KERNELS_MAX
 
 
-def split_large(kinds: Sequence[Sequence[str]], seed: int, kernels_max: int = TRAINED_KERNELS_MAX) -> Split:
+def split_large(kinds: Sequence[Sequence[str]], seed: int, kernels_max: int | None = None) -> Split:
     """Whole graphs for training and for judging, drawn by chance.
 
     A graph that holds a kind of which no other graph trains does not judge: it could not be priced.
 
     Args:
         kinds: of the kernels of each graph, at least one graph.
-        kernels_max: that train.
+        kernels_max: that train; None for ``TRAINED_KERNELS_MAX``.
     """
     order = np.random.default_rng(seed).permutation(len(kinds)).tolist()
     known = {kind: place for place, kind in enumerate(sorted({kind for graph in kinds for kind in graph}))}
@@ -59,7 +59,7 @@ def split_large(kinds: Sequence[Sequence[str]], seed: int, kernels_max: int = TR
         places = [known[kind] for kind in kinds[graph]]
         (wanted if np.any(seen[places] < KIND_KERNELS_MIN) else others).append(graph)
         np.add.at(seen, places, 1)
-    left = kernels_max - sum(len(kinds[graph]) for graph in wanted)
+    left = (TRAINED_KERNELS_MAX if kernels_max is None else kernels_max) - sum(len(kinds[graph]) for graph in wanted)
     trained = wanted + _first(others, kinds, max(0, left))
     trainable = {kind for graph in trained for kind in kinds[graph]}
     judging = [graph for graph in judged if trainable.issuperset(kinds[graph])]

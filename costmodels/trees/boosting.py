@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..training_size import TRAINED_KERNELS_MAX
 from .stored_trees import StoredTrees
 
 if TYPE_CHECKING:
@@ -87,14 +86,14 @@ Boost: TypeAlias = "Callable[[Floats, Floats, Ints, Floats, BoostingSettings, in
 
 @dataclass(frozen=True)
 class Trainer:
-    """What boosts, and of how many kernels at most; of more a part trains (``training_size``)."""
+    """What boosts, and of how many kernels at most; None for what one machine trains (``training_size``)."""
 
     boost: Boost
-    kernels_max: int
+    kernels_max: int | None
 
 
 #: In this process.
-HERE = Trainer(boost, TRAINED_KERNELS_MAX)
+HERE = Trainer(boost, None)
 
 
 def tree_scores(trees: lgb.Booster | StoredTrees, features: Floats) -> Floats:
