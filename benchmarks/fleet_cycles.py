@@ -31,8 +31,8 @@ PROFILE, ENVIRONMENT = RuntimeProfile("onnxruntime", "1.32.0"), Environment({"ke
 VISITS = tuple(Visit(n, "s", (2_000_000 + n, 2_000_100, 2_000_200), (), (9, 9), 0, "", 2e6) for n in range(1, 21))
 WORKLOADS = [Workload(f"w{n}", "operator", f"{n:064x}", b"skeleton" * 40) for n in range(50)]
 LEASE_S = 3600.0
-#: (workers, jobs in a lease)
-WAYS = ((1, 1), (2, 1), (4, 1), (2, 10))
+#: Workers x jobs in a lease.
+WAYS = ("1x1", "2x1", "4x1", "2x10")
 
 
 def furnish(url: str, boards: int, jobs: int) -> list[tuple[str, str]]:
@@ -106,12 +106,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--postgresql", metavar="URL", help="A server that may be filled; default: one of our own.")
+    parser.add_argument("--way", action="append", help="Workers x jobs in a lease; default: " + ", ".join(WAYS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder, postgresql(options.postgresql) as new_url:
         sqlite, server = f"sqlite:///{Path(folder)}/cycles.sqlite", new_url()
-        for workers, limit in WAYS:
+        for way in options.way or WAYS:
+            workers, limit = map(int, way.split("x"))
             for engine, url in (("SQLite", sqlite), ("PostgreSQL", server)):
                 name = f"{engine}, {workers} workers, {limit} in a lease"
                 found[name] = cycles(url, workers, limit, options.jobs)
