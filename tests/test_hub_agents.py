@@ -223,10 +223,10 @@ def knock_and_leave(hub: Hub, store: Store, board: Board) -> None:
 def test_a_board_that_hung_up_is_served_no_work(store: Store) -> None:
     """Its jobs go to who is there, and nobody is blamed."""
     gone, there = enrol(store), enrol(store, "nano-2")
-    with served(store, replace(QUICK, poll_s=30.0)) as hub:
+    with served(store) as hub:
         knock_and_leave(hub, store, gone)
         (job_id,) = campaign(store, 1)
-        store.fleet.announce()
+        PAUSE.wait(5 * QUICK.poll_s)  # its request would have looked by now
         assert ask_for_work(hub, there, wait_s=20.0).status == 200
     job, _ = store.fleet.job(job_id)
     assert (job.holder, job.attempts) == ("nano-2", 0)
