@@ -1,7 +1,7 @@
 """Trees boosted by LightGBM's own trainer for Dask, for more kernels than one machine trains.
 
 The objective and the parameters are those of ``trees.boosting``. The trees are not: bins are found from each worker's
-own rows, and histograms are summed in another order. How far that goes is measured in decision 0023.
+own rows, histograms are summed in another order, and two calls differ too. How far is measured in decision 0023.
 
 The rows are made where the fit was called, and each worker keeps its share; what is spread is the training.
 """
