@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -21,6 +23,8 @@ from .settings import HubSettings
 
 Name = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="sha256 of the contents, in hexadecimal")]
 _BYTES = "application/octet-stream"
+#: Uploads up to this size never touch the disk.
+_IN_MEMORY_BYTES = 8 << 20
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})?")
 
 
@@ -44,13 +48,19 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
         there = await run_in_threadpool(fleet.blob_info, sha256)
         if there is not None:
             return JSONResponse(document_of(there))
-        pieces = [piece async for piece in read_pieces(request, settings.blob_bytes)]
         media_type = request.headers.get("content-type", _BYTES)[:100]
+        # A large model waits on the disk: the database's transaction begins when all of it is there.
+        with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as waiting:
+            async for piece in read_pieces(request, settings.blob_bytes):
+                waiting.write(piece)
+            waiting.seek(0)
 
-        def keep() -> BlobInfo:
-            return fleet.put_blob(sha256, pieces, media_type=media_type, by=name, most_bytes=settings.blob_bytes)
+            def keep() -> BlobInfo:
+                pieces = iter(partial(waiting.read, PIECE_BYTES), b"")
+                return fleet.put_blob(sha256, pieces, media_type=media_type, by=name, most_bytes=settings.blob_bytes)
 
-        return JSONResponse(document_of(await run_in_threadpool(keep)), status_code=201)
+            stored = await run_in_threadpool(keep)
+        return JSONResponse(document_of(stored), status_code=201)
 
     @router.get(
         "/{sha256}",

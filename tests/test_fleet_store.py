@@ -331,3 +331,29 @@ def test_the_last_jobs_of_a_campaign_are_shared_out_among_the_boards_that_are_aw
         sizes.append(len(batch.jobs))
     # A third of 15; a third of 10 is fewer than are worth the start of a runner.
     assert sizes == [5, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"median_ms": -1.0}, {"lo_ms": 2.0}, {"hi_ms": 0.5}, {"min_ms": 0.0}, {"visits": 0}, {"visits": -1}, {"runs": 3}],
+    ids=str,
+)
+def test_numbers_that_are_no_latency_are_refused(store: Store, change: dict[str, float]) -> None:
+    board = enrol(store)
+    campaign(store, 1)
+    batch = store.fleet.lease(board.agent_id, 1, LEASE_S)
+    assert batch is not None
+    sent = result(board, batch)
+    assert sent.measurement.latency is not None
+    wrong = replace(sent.measurement, latency=replace(sent.measurement.latency, **change))
+    with pytest.raises(BadDocument, match="no latency is"):
+        store.fleet.accept(board.agent_id, replace(sent, measurement=wrong))
+    assert store.counts().measurements == 0
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_a_job_that_is_not_there_cannot_be_steered(store: Store, verb: str) -> None:
+    (job,) = campaign(store, 1)
+    with pytest.raises(UsageError, match=f"there is no job {job + 1}"):
+        getattr(store.fleet, verb)(job_ids=[job, job + 1])
+    assert store.fleet.job(job)[0].state == "pending"

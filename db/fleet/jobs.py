@@ -78,9 +78,10 @@ def cancel(connection: Connection, *, job_ids: Sequence[int], campaign: str | No
     """Let open jobs, or all of a campaign, not be measured any more; the number of jobs that this ended.
 
     Raises:
-        UsageError: there is no such campaign.
+        UsageError: there is no such job or campaign.
     """
     table = schema.job
+    _check_there(connection, job_ids)
     chosen: ColumnElement[bool] = table.c.id.in_(job_ids)
     if campaign is not None:
         campaign_id = _campaign_id(connection, campaign)
@@ -99,9 +100,10 @@ def retry(connection: Connection, *, job_ids: Sequence[int], campaign: str | Non
     """Give failed jobs another full set of attempts; their number.
 
     Raises:
-        UsageError: there is no such campaign.
+        UsageError: there is no such job or campaign.
     """
     table = schema.job
+    _check_there(connection, job_ids)
     chosen: ColumnElement[bool] = table.c.id.in_(job_ids)
     if campaign is not None:
         campaign_id = _campaign_id(connection, campaign)
@@ -109,6 +111,12 @@ def retry(connection: Connection, *, job_ids: Sequence[int], campaign: str | Non
         connection.execute(update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(cancelled_at=None))
     fresh = {"state": "pending", "reason": None, "attempts": 0, "kills": 0, **NO_LEASE}
     return connection.execute(update(table).where(and_(chosen, table.c.state == "failed")).values(**fresh)).rowcount
+
+
+def _check_there(connection: Connection, job_ids: Sequence[int]) -> None:
+    found = set(connection.execute(select(schema.job.c.id).where(schema.job.c.id.in_(job_ids))).scalars())
+    if missing := sorted(set(job_ids) - found):
+        raise UsageError(f"there is no job {missing[0]}", remedy="edgecost jobs list")
 
 
 def open_in(connection: Connection, campaign_id: int) -> dict[str, int]:

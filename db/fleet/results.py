@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from ...profiler.errors import BadDocument
 from ...profiler.fleet_protocol import Result
-from ...profiler.records import Environment, RuntimeProfile
+from ...profiler.records import Environment, Measurement, RuntimeProfile
 from .. import measurements, schema, workloads
 from ..attempts import Attempt, close_attempt, lock_job
 from ..connect import now, stamp
@@ -27,6 +27,7 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
         BadDocument: it is another device's, for another graph than the job's, or refers to what it does not bring.
     """
     measurement = result.measurement
+    _check_numbers(measurement)
     job = lock_job(connection, result.job_id)  # first: two copies of one result wait for each other here
     before = _receipt(connection, measurement.measurement_id)
     if before is not None:
@@ -49,6 +50,23 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
     )
     verdict, state = close_attempt(connection, job, attempt, moment)
     return Verdict(measurement.measurement_id, verdict, state, is_new=True)
+
+
+def _check_numbers(measurement: Measurement) -> None:
+    """Refuse a latency that is none: a broken board must not teach a predictor."""
+    latency, overhead_ms = measurement.latency, measurement.overhead_ms
+    if overhead_ms is not None and overhead_ms < 0:
+        raise BadDocument(f"an overhead of {overhead_ms} ms")
+    if measurement.status.has_latency and latency is None:
+        raise BadDocument(f"a result that is {measurement.status.value} and has no latency")
+    if latency is None:
+        return
+    ordered = 0 < latency.lo_ms <= latency.median_ms <= latency.hi_ms and 0 < latency.min_ms <= latency.median_ms
+    if not ordered or latency.visits < 1 or latency.runs < latency.visits:
+        raise BadDocument(
+            f"no latency is {latency.median_ms} ms in {latency.lo_ms} … {latency.hi_ms} ms, the shortest"
+            f" {latency.min_ms} ms, of {latency.visits} visits and {latency.runs} runs"
+        )
 
 
 def _receipt(connection: Connection, measurement_id: str) -> Verdict | None:
