@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..devices.agent_home import AgentHome
@@ -20,6 +20,10 @@ from ..devices.service import AgentService
 from ..devices.told import Weight
 from ..profiler.errors import EdgecostError
 
+#: glibc gives each thread an arena of its own to allocate from; an agent has three threads and does little in any.
+_ARENAS = "MALLOC_ARENA_MAX"
+#: That the limit is the agent's own: runners get the environment as it was, since it is part of what is measured.
+_OWN_ARENAS = "EDGECOST_AGENT_ARENAS"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -29,8 +33,15 @@ def command(home: Path, manner: Manner) -> list[str]:
     return [sys.executable, "-m", __name__, json.dumps(options)]
 
 
+def with_one_arena(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for the process of an agent: it is read once, when a process begins, and saves megabytes."""
+    return {**environment} if _ARENAS in environment else {**environment, _ARENAS: "1", _OWN_ARENAS: "1"}
+
+
 def main(options: str) -> int:
     """Run an agent to its end, and return the exit code of ``edgecost``."""
+    if os.environ.pop(_OWN_ARENAS, ""):
+        del os.environ[_ARENAS]
     found = json.loads(options)
     manner = Manner(found["until_idle_s"], tuple(found["cpus"]))
     told = line_writer()

@@ -94,13 +94,13 @@ def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...]) 
     from ..devices.agent_loop import Manner
     from ..profiler.errors import UsageError
     from ..profiler.runtimes import allowed_cpus
-    from .agent_process import command
+    from .agent_process import command, with_one_arena
 
     missing = sorted(set(cpus) - set(allowed_cpus()))
     if missing:
         raise UsageError(f"CPU {missing[0]} is not among those that this process may use: {allowed_cpus()}")
     started = command(_home(folder).folder, Manner(until_idle_s, tuple(sorted(set(cpus)))))
-    os.execv(started[0], started)
+    os.execve(started[0], started, with_one_arena(os.environ))
 
 
 @agent.command(epilog="Example:  edgecost agent status")

@@ -15,7 +15,7 @@ After=network-online.target
 [Service]
 User=edgecost
 ExecStart={command} agent run
-Environment=EDGECOST_AGENT_HOME={home} PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1
+Environment=EDGECOST_AGENT_HOME={home} PYTHONUNBUFFERED=1
 StateDirectory=edgecost-agent
 StateDirectoryMode=0700
 UMask=0077
