@@ -55,8 +55,11 @@ class Roofline:
         """
         place = {kind: index for index, kind in enumerate(self.kinds)}
         rows = self.coefficients[[place[kind] for kind in kinds]].reshape(len(kinds), len(self.terms))
-        prices: Floats = np.maximum(np.einsum("kw,kw->k", rows, work), _FLOOR_MS)
-        return prices
+        # Term by term: NumPy's own sums of rows add in an order that hangs on how many there are, and how they lie.
+        total = np.zeros(len(rows))
+        for of_kind, of_kernel in zip(rows.T, work.T, strict=True):
+            total += of_kind * of_kernel
+        return np.maximum(total, _FLOOR_MS)
 
     def to_json(self) -> dict[str, list[float]]:
         return {kind: row.tolist() for kind, row in zip(self.kinds, self.coefficients, strict=True)}

@@ -147,3 +147,12 @@ def test_what_a_rare_kind_leaves_open_its_class_settles() -> None:
     off = [abs(model.price(["rare"], larger)[0] / truth - 1) for model in (alone, helped)]
     assert off[1] < 0.02 < off[0]
     assert helped.price(["common"], work[:1]) == pytest.approx(alone.price(["common"], work[:1]), rel=1e-3)
+
+
+def test_a_kernel_has_the_same_price_to_the_last_bit_alone_and_among_others() -> None:
+    kinds, work, _, truth = sums(0)
+    made = Roofline(KINDS, truth, WORK)
+    whole = made.price(kinds, work)
+    laid_otherwise = made.price(kinds, np.asfortranarray(work))
+    alone = [made.price([kind], row[None, :])[0] for kind, row in zip(kinds, work, strict=True)]
+    assert whole.tolist() == alone == laid_otherwise.tolist()

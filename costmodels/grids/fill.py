@@ -43,7 +43,7 @@ class Filled:
         learnt_from, checked: cells that the runtime optimised to learn their kernels, and to check what was learnt.
         unsure: sorts of cells for which the check failed, or that are too few to be checked.
         one_by_one: cells that the runtime optimised because of that.
-        kernels: that were priced; one that several pieces need counts in each.
+        kernels: that were priced; one that two workers of a pool need counts twice.
         learning_s, filling_s: wall clock of learning and checking, and of pricing and writing.
     """
 
