@@ -1,1 +1,10 @@
-"""Boards and hosts: what a machine is (host) and the one loop that works off jobs on it (agent)."""
+"""Boards and hosts: what a machine is, and the agent that works off jobs on it, by the standard library alone.
+
+host, host_stage    what a machine is, and what measurements on it stand on
+agent               the one loop that works off jobs, in process or on a board
+service, agent_loop, lease_work, lease_source, lease_hold, leased_work, heartbeat   an agent's life, and a lease
+spool, outbox, recovery         what is kept on the board until the hub has it; what a dead process left
+hub_client, hub_connection, backoff, model_cache   how the hub is spoken to
+agent_home, enrolling, offers, systemd_unit, told   its folder, how it comes to a hub, what it offers
+simulators/         devices that exist as a program
+"""

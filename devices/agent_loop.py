@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 
 from ..profiler.conclusion import timestamp
 from ..profiler.errors import BadDocument, HubError, HubRefused, HubUnreachable, StoreUnwritable
@@ -294,8 +293,8 @@ class AgentLoop:
                 self._told(Weight.WARNING, f"the hub does not take jobs back: {error.message}")
             self._given_back.pop(0)
 
-    def _fetch(self, sha256: str) -> tuple[bytes, Path]:
-        return self._client.blob(sha256, self._models, MODEL_BYTES_MAX), self._models.path(sha256)
+    def _fetch(self, sha256: str) -> bytes:
+        return self._client.blob(sha256, self._models, MODEL_BYTES_MAX)
 
     def _rest(self, why: str, retry_after_s: float | None) -> None:
         if not self._ending.has_begun:

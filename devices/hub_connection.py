@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -167,15 +167,14 @@ class HubConnection:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Errors of the network by their one name; the connection is not used again after one."""
-        try:
-            yield
-        except _FAILED as error:
-            self.close()
-            where = f"{self.place.url} cannot be reached"
-            raise HubUnreachable(f"{where}: {_cause(error)}", remedy=_remedy(error)) from error
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            try:
+                yield
+            except _FAILED as error:
+                where = f"{self.place.url} cannot be reached"
+                raise HubUnreachable(f"{where}: {_cause(error)}", remedy=_remedy(error)) from error
+            undo.pop_all()
 
     def _send(
         self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float

@@ -151,7 +151,7 @@ def _jobs(
     found, is_away = [], False
     for job in hold.lease.jobs:
         hold.check()
-        if is_away and (job.workload.skeleton_sha256 or job.workload.model_sha256):
+        if is_away and job.workload.skeleton_sha256:
             continue
         try:
             workload = workload_of(job.workload, desk.fetch, limits)

@@ -12,7 +12,6 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ..profiler.errors import BrokenModel, UnsafeModel
 from ..profiler.fleet_protocol import LeasedWorkload
@@ -28,8 +27,8 @@ _WIDTHS = {
 
 #: A larger file is not fetched: the gate would refuse it.
 MODEL_BYTES_MAX = DEFAULT_LIMITS.model_bytes
-#: Fetches a model by its sha256: its bytes, and where they stand.
-Fetch = Callable[[str], tuple[bytes, Path]]
+#: Fetches a skeleton by its sha256.
+Fetch = Callable[[str], bytes]
 
 
 def gate_limits(memory_bytes: int | None) -> GateLimits:
@@ -46,19 +45,14 @@ def workload_of(leased: LeasedWorkload, fetch: Fetch, limits: GateLimits) -> Wor
         ModelError: it is not what a runtime may be handed.
         HubError, OutputError: as the fetching of it.
     """
-    path = ""
-    skeleton = _unpacked(leased.skeleton, limits.model_bytes) if leased.skeleton else b""
     if leased.skeleton_sha256:
-        skeleton, _ = fetch(leased.skeleton_sha256)
-    if skeleton:
-        _check(skeleton, leased.weights, limits)
-    if leased.model_sha256:
-        model, place = fetch(leased.model_sha256)
-        _check(model, (), limits)
-        path = str(place)
-    if not skeleton and not path:
+        skeleton = fetch(leased.skeleton_sha256)
+    else:
+        skeleton = _unpacked(leased.skeleton, limits.model_bytes) if leased.skeleton else b""
+    if not skeleton:
         raise BrokenModel("the lease brings no model")
-    return Workload(leased.name, leased.kind, leased.graph_hash, skeleton, leased.weights, path)
+    _check(skeleton, leased.weights, limits)
+    return Workload(leased.name, leased.kind, leased.graph_hash, skeleton, leased.weights)
 
 
 def _check(model: bytes, weights: tuple[Weight, ...], limits: GateLimits) -> None:

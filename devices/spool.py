@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -315,13 +315,15 @@ class Spool:
         """One transaction: all of it is kept, or nothing."""
         with self._lock, self._told():
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._roll_back)
                 yield self._connection.execute
                 self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # a full disk has rolled it back already
-                    self._connection.execute("ROLLBACK")
-                raise
+                undo.pop_all()
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # a full disk has rolled it back already
+            self._connection.execute("ROLLBACK")
 
     def _all(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         with self._lock, self._told():

@@ -75,6 +75,7 @@ def agent_routes(store: Store, settings: HubSettings, waiting: Callable[[], Wait
     _add_coming_and_going(router, store, settings)
     _add_asking(router, store, settings, waiting)
     _add_holding(router, store, settings, waiting)
+    _add_handing_over(router, store, settings)
     return router
 
 
@@ -208,6 +209,10 @@ def _add_holding(router: APIRouter, store: Store, settings: HubSettings, waiting
             await run_in_threadpool(detail)
         waiting().wake()
         return Response(status_code=204)
+
+
+def _add_handing_over(router: APIRouter, store: Store, settings: HubSettings) -> None:
+    fleet = store.fleet
 
     @router.post(
         "/results",

@@ -31,6 +31,12 @@ _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})?")
 def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
     """The routes of the artefact store."""
     router = APIRouter(prefix="/v1/blobs", tags=["models"])
+    _add_put(router, store, settings)
+    _add_get(router, store)
+    return router
+
+
+def _add_put(router: APIRouter, store: Store, settings: HubSettings) -> None:
     fleet = store.fleet
 
     @router.put(
@@ -61,6 +67,10 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
 
             stored = await run_in_threadpool(keep)
         return JSONResponse(document_of(stored), status_code=201)
+
+
+def _add_get(router: APIRouter, store: Store) -> None:
+    fleet = store.fleet
 
     @router.get(
         "/{sha256}",
@@ -96,8 +106,6 @@ def blob_routes(store: Store, settings: HubSettings) -> APIRouter:
                 yield fleet.read_blob(sha256, at, min(PIECE_BYTES, end - at))
 
         return StreamingResponse(pieces(), 206 if is_part else 200, headers, _BYTES)
-
-    return router
 
 
 def _range(asked: str | None, size: int) -> tuple[int, int]:

@@ -71,6 +71,7 @@ def people_routes(store: Store, settings: HubSettings) -> APIRouter:
     """The routes under which people come, and their programs."""
     router = APIRouter(prefix="/v1")
     _add_devices(router, store)
+    _add_campaigns(router, store)
     _add_jobs(router, store)
     _add_keeping(router, store, settings)
     return router
@@ -119,7 +120,7 @@ def _view(work: AgentWork) -> DeviceView:
     return device_view(work.agent, work.jobs_held, work.accepted, work.attempts, work.late, work.killed)
 
 
-def _add_jobs(router: APIRouter, store: Store) -> None:
+def _add_campaigns(router: APIRouter, store: Store) -> None:
     fleet = store.fleet
 
     @router.get(
@@ -143,6 +144,10 @@ def _add_jobs(router: APIRouter, store: Store) -> None:
         act = fleet.cancel if verb == "cancel" else fleet.retry
         number = await run_in_threadpool(partial(act, campaign=name, by=who, address=address_of(request)))
         return _json(Changed(number))
+
+
+def _add_jobs(router: APIRouter, store: Store) -> None:
+    fleet = store.fleet
 
     @router.get(
         "/jobs",

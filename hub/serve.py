@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from ..db import Store
+from ..devices.hub_connection import is_loopback
 from ..profiler.errors import OutputError, UsageError
 from .app import make_app
 from .settings import HubSettings
@@ -61,14 +61,6 @@ class Place:
     @property
     def scheme(self) -> str:
         return "http" if self.certificate is None else "https"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address reaches this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(store: Store, place: Place, settings: HubSettings, told: Callable[[str], None]) -> None:

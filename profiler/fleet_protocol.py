@@ -113,8 +113,8 @@ class LeasedWorkload:
 
     Attributes:
         skeleton: base64 of the zlib-compressed model without weights; empty when it is fetched, or comes as a file.
-        skeleton_sha256: the blob to fetch it from, when it is not inside.
-        model_sha256: the blob of a whole ONNX file with its own weights; empty for a workload whose weights are made.
+        skeleton_sha256: the blob to fetch it from, when it is not inside. Weights are made on the board, also of what
+            came as a file: latency does not hang on their values.
     """
 
     name: str
@@ -123,7 +123,6 @@ class LeasedWorkload:
     weights: tuple[Weight, ...]
     skeleton: str = ""
     skeleton_sha256: str = ""
-    model_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -161,15 +161,6 @@ def test_a_large_skeleton_is_fetched(hub: LittleHub, home: AgentHome) -> None:
     assert seen == list(hub.blobs.values())
 
 
-def test_a_whole_file_is_measured_from_the_cache(hub: LittleHub, home: AgentHome) -> None:
-    made = fetched(workload(), hub)
-    hub.jobs = [replace(job(1), workload=replace(made, skeleton_sha256="", model_sha256=made.skeleton_sha256))]
-    paths: list[str] = []
-    with at_work(home, Pretended(before=lambda made: paths.append(made.workload.path))):
-        hub.until(lambda: hub.results)
-    assert paths == [str(home.models_path / made.skeleton_sha256)]
-
-
 def test_a_model_that_the_hub_does_not_have_is_a_result(hub: LittleHub, home: AgentHome) -> None:
     hub.jobs = [replace(job(1), workload=replace(workload(), skeleton="", skeleton_sha256="0" * 64))]
     with at_work(home):

@@ -5,7 +5,7 @@ Each function runs inside the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select, true, update
 
@@ -80,20 +80,10 @@ def cancel(connection: Connection, *, job_ids: Sequence[int], campaign: str | No
     Raises:
         UsageError: there is no such job or campaign.
     """
-    table = schema.job
-    _check_there(connection, job_ids)
-    chosen: ColumnElement[bool] = table.c.id.in_(job_ids)
-    if campaign is not None:
-        campaign_id = _campaign_id(connection, campaign)
-        chosen = table.c.campaign_id == campaign_id
-        moment = stamp(now(connection))
-        connection.execute(
-            update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(cancelled_at=moment)
-        )
-    is_open = table.c.state.in_(("pending", "leased"))
+    chosen = _chosen(connection, job_ids, campaign, stamp(now(connection)))
     # The token stays: its holder is told why it lost the job.
     ended = {"state": "failed", "reason": "cancelled", "lease_owner": None, "lease_until": None}
-    return connection.execute(update(table).where(and_(chosen, is_open)).values(**ended)).rowcount
+    return _change(connection, and_(chosen, schema.job.c.state.in_(("pending", "leased"))), ended)
 
 
 def retry(connection: Connection, *, job_ids: Sequence[int], campaign: str | None) -> int:
@@ -102,15 +92,26 @@ def retry(connection: Connection, *, job_ids: Sequence[int], campaign: str | Non
     Raises:
         UsageError: there is no such job or campaign.
     """
-    table = schema.job
-    _check_there(connection, job_ids)
-    chosen: ColumnElement[bool] = table.c.id.in_(job_ids)
-    if campaign is not None:
-        campaign_id = _campaign_id(connection, campaign)
-        chosen = table.c.campaign_id == campaign_id
-        connection.execute(update(schema.campaign).where(schema.campaign.c.id == campaign_id).values(cancelled_at=None))
+    chosen = _chosen(connection, job_ids, campaign, None)
     fresh = {"state": "pending", "reason": None, "attempts": 0, "kills": 0, **NO_LEASE}
-    return connection.execute(update(table).where(and_(chosen, table.c.state == "failed")).values(**fresh)).rowcount
+    return _change(connection, and_(chosen, schema.job.c.state == "failed"), fresh)
+
+
+def _chosen(
+    connection: Connection, job_ids: Sequence[int], campaign: str | None, cancelled_at: str | None
+) -> ColumnElement[bool]:
+    """The jobs that are named, or a whole campaign's, which is cancelled from then on, or is not any more."""
+    if campaign is None:
+        _check_there(connection, job_ids)
+        return schema.job.c.id.in_(job_ids)
+    campaign_id = _campaign_id(connection, campaign)
+    table = schema.campaign
+    connection.execute(update(table).where(table.c.id == campaign_id).values(cancelled_at=cancelled_at))
+    return schema.job.c.campaign_id == campaign_id
+
+
+def _change(connection: Connection, chosen: ColumnElement[bool], values: Mapping[str, object]) -> int:
+    return connection.execute(update(schema.job).where(chosen).values(**values)).rowcount
 
 
 def _check_there(connection: Connection, job_ids: Sequence[int]) -> None:
