@@ -9,7 +9,7 @@ import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
 from . import luts
-from .fleet_campaigns import FleetRun, list_campaigns, run_on_fleet
+from .fleet_campaigns import Wanted, list_campaigns, run_on_fleet
 from .memory import memory
 from .options import (
     OUTPUT_FOLDER,
@@ -25,10 +25,14 @@ from .output import Talk, few, percent, print_json, print_table
 from .parameters import PercentType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..costmodels.active.adaptive import AdaptiveOutcome
+    from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.lut_formats import LutFormat
     from ..costmodels.planned_campaign import CampaignOutcome
+    from ..costmodels.space import Space
+    from ..db import Store
     from ..profiler.records import Status
 
 
@@ -100,60 +104,99 @@ def run(
     With --adaptive the cells are measured that tell most about the price of whole networks, and the others are left to
     the predictor: until 90 % of the prices Σ cells are expected to be within --target of those of the full table.
     """
-    from ..costmodels.active.adaptive import measure_adaptively
     from ..costmodels.local_setting import LocalSetting
+    from ..costmodels.lut_formats import lut_format
     from ..costmodels.named_runtimes import chosen_profile
-    from ..costmodels.space_campaign import measure_space
     from ..costmodels.space_file import load_space
-    from ..db import Store
 
+    space = load_space(space_name, resolution=resolution, width=width)
+    asked = Wanted(panel_share, networks, limit, budget_s, formats, folder, predictor)
     if selector is not None:
         _refuse_beside_device(adaptive, local, threads)
         is_default = ctx.get_parameter_source("runtime_name") is click.core.ParameterSource.DEFAULT
-        asked = FleetRun(
-            selector=selector, runtime=None if is_default else runtime_name, panel_share=panel_share,
-            networks=networks, limit=limit, budget_s=budget_s, formats=formats, folder=folder, predictor=predictor,
-        )  # fmt: skip
-        return run_on_fleet(load_space(space_name, resolution=resolution, width=width), asked, db_url, as_json)
+        return run_on_fleet(space, asked, selector, None if is_default else runtime_name, db_url, as_json)
     if adaptive != (target is not None):
         missing, given = ("--target", "--adaptive") if adaptive else ("--adaptive", "--target")
         raise UsageError(f"{given} needs {missing}", remedy="give both: --adaptive --target 5%")
-    space = load_space(space_name, resolution=resolution, width=width)
+    writers = [lut_format(name) for name in formats] if local else []
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
-    with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        head = {
-            "space": space.name,
-            "device": setting.device.name,
-            "profile": setting.profile.label,
-            "database": store.url,
-        }
-        if target is not None:
-            found = measure_adaptively(
-                store, setting, space, talk, target=target, panel_share=panel_share, budget_s=budget_s, limit=limit
-            )
-        else:
-            outcome = measure_space(
-                store, setting, space, talk, panel_share=panel_share, budget_s=budget_s, limit=limit
-            )
-    title, same = f"{space.name} on {setting.device.description}: this run", same_runtime(runtime_name, threads)
+    same, size = same_runtime(runtime_name, threads), _same_size(resolution, width)
     if target is not None:
-        size = _same_size(resolution, width)
-        _show_adaptive(found, head if as_json else None, title, f" --space {space_name}", size, same)
-        return _adaptive_exit_code(found)
-    if as_json:
-        print_json({**head, **outcome.document()})
-    else:
-        _print_outcome(outcome, title)
-    if local and not outcome.left and not outcome.failed:
-        build = luts.build.callback
-        assert build is not None
-        build(
-            space_name, resolution, width, formats, folder, predictor, predictor is None, runtime_name, threads, db_url,
-            as_json,
+        return _run_adaptively(space, setting, asked, target, (f" --space {space_name}", size, same), db_url, as_json)
+    return _run_here(space, setting, asked, writers, f"{space_name}{same}", db_url, as_json)
+
+
+def _run_adaptively(
+    space: Space,
+    setting: LocalSetting,
+    asked: Wanted,
+    target: float,
+    following: tuple[str, str, str],
+    db_url: str | None,
+    as_json: bool,
+) -> int:
+    """Measure what most reduces the error of the table; ``following`` is said of the commands that come next."""
+    from ..costmodels.active.adaptive import measure_adaptively
+    from ..db import Store
+
+    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+        head = _head(space, setting, store)
+        found = measure_adaptively(
+            store, setting, space, talk, target=target, panel_share=asked.panel_share, budget_s=asked.budget_s,
+            limit=asked.limit,
         )  # fmt: skip
-    elif not as_json:
-        click.echo(f"Next: edgecost train --space {space_name}{same}" if not outcome.left else "Run it again to go on.")
+    title = f"{space.name} on {setting.device.description}: this run"
+    _show_adaptive(found, head if as_json else None, title, *following)
+    return _adaptive_exit_code(found)
+
+
+def _run_here(
+    space: Space,
+    setting: LocalSetting,
+    asked: Wanted,
+    writers: Sequence[LutFormat],
+    following: str,
+    db_url: str | None,
+    as_json: bool,
+) -> int:
+    """Measure all cells on this machine, and write the table where there is something to write it with."""
+    from ..costmodels.files import make_folder
+    from ..costmodels.space_campaign import measure_space
+    from ..db import Store
+
+    made: dict[str, object] = {}
+    with Store(db_url) as store, Talk(quiet=as_json) as talk:
+        head = _head(space, setting, store)
+        outcome = measure_space(
+            store, setting, space, talk, panel_share=asked.panel_share, budget_s=asked.budget_s, limit=asked.limit
+        )
+        is_whole = not outcome.left and (not outcome.failed or asked.predictor is not None)
+        table = None
+        if writers and is_whole:
+            measured_only = asked.predictor is None
+            table = luts.local_table(store, space, setting, asked.predictor, measured_only=measured_only)
+    if not as_json:
+        _print_outcome(outcome, f"{space.name} on {setting.device.description}: this run")
+    if table is not None:
+        make_folder(asked.folder)
+        files = [path for writer in writers for path in writer.write(table, space, asked.folder)]
+        made = luts.built_document(table, files)
+        if not as_json:
+            luts.print_built(table, files)
+    if as_json:
+        print_json({**head, **outcome.document(), **made})
+    elif table is None:
+        click.echo(f"Next: edgecost train --space {following}" if not outcome.left else "Run it again to go on.")
     return 1 if outcome.failed else 0
+
+
+def _head(space: Space, setting: LocalSetting, store: Store) -> dict[str, str]:
+    return {
+        "space": space.name,
+        "device": setting.device.name,
+        "profile": setting.profile.label,
+        "database": store.url,
+    }
 
 
 def _refuse_beside_device(adaptive: bool, local: bool, threads: int | None) -> None:

@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FleetRun:
-    """What was asked for on the command line."""
+class Wanted:
+    """What was asked for on the command line, of a campaign anywhere."""
 
-    selector: str
-    runtime: str | None
     panel_share: float
     networks: int
     limit: int | None
@@ -36,7 +34,9 @@ class FleetRun:
     predictor: Path | None
 
 
-def run_on_fleet(space: Space, asked: FleetRun, db_url: str | None, as_json: bool) -> int:
+def run_on_fleet(
+    space: Space, asked: Wanted, selector: str, runtime: str | None, db_url: str | None, as_json: bool
+) -> int:
     """Have a space measured by the boards that match, and write the table; the exit code."""
     from ..costmodels.fleet.fleet_campaign import measure_on_fleet
     from ..costmodels.fleet.pool import choose_pool
@@ -46,7 +46,7 @@ def run_on_fleet(space: Space, asked: FleetRun, db_url: str | None, as_json: boo
     for name in asked.formats:
         lut_format(name)  # an unknown one is told before hours of measuring, not after
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
-        pool = choose_pool(store, asked.selector, asked.runtime)
+        pool = choose_pool(store, selector, runtime)
         try:
             outcome = measure_on_fleet(
                 store,
@@ -73,7 +73,7 @@ def run_on_fleet(space: Space, asked: FleetRun, db_url: str | None, as_json: boo
 
 
 def _write_table(
-    store: Store, space: Space, pool: Pool, asked: FleetRun
+    store: Store, space: Space, pool: Pool, asked: Wanted
 ) -> tuple[Lut | None, list[Path], GateError | None]:
     """The table and its files; or what is missing for one, to be told after what was done."""
     from ..costmodels.files import make_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..costmodels.lut import Lut, LutCell
     from ..costmodels.lut_others import Others
     from ..costmodels.space import Space
+    from ..db import Store
 
 
 @click.group()
@@ -61,13 +63,8 @@ def build(
     The factor from sums to whole networks is fitted when at least 3 networks of the space were measured (the
     quickstart does that).
     """
-    from ..costmodels.cards.staleness import cheap_warnings
     from ..costmodels.files import make_folder
-    from ..costmodels.lut_build import build_lut
     from ..costmodels.lut_formats import lut_format
-    from ..costmodels.lut_others import Others
-    from ..costmodels.network_scale import scale_from_store
-    from ..costmodels.predictor_file import load_predictor
     from ..costmodels.simulated.simulation import chosen_setting
     from ..costmodels.space_file import load_space
     from ..db import Store
@@ -77,31 +74,53 @@ def build(
     make_folder(folder)
     setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store:
-        model = None
-        place = predictor or default_predictor(setting.device.identity, setting.profile)
-        if not measured_only and (predictor is not None or (place / "predictor.json").exists()):
-            model, provenance = load_predictor(place, metric="latency")
-            for warning in cheap_warnings(provenance, setting):
-                click.echo(warning, err=True)
-        environment = setting.stage.environment.environment_hash
-        others = Others() if measured_only else _others(setting)
-        table = build_lut(store, space, setting.device, setting.profile, environment, model, others)
-        table = scale_from_store(store, setting.device.identity, setting.profile, space, table)
+        table = local_table(store, space, setting, predictor, measured_only=measured_only)
     files = [path for writer in writers for path in writer.write(table, space, folder)]
-    sources = {source: table.source.count(source) for source in sorted(set(table.source))}
     if as_json:
-        print_json(
-            {
-                "space": space.name,
-                "files": [str(path) for path in files],
-                "cells": len(table),
-                "sources": sources,
-                "scale": table.scale,
-                "scale_fitted_on": table.scale_fitted_on,
-            }
-        )
-        return
-    _print_built(table, ", ".join(f"{count} {source}" for source, count in sources.items()), files)
+        print_json({"space": space.name, **built_document(table, files)})
+    else:
+        print_built(table, files)
+
+
+def local_table(
+    store: Store, space: Space, setting: LocalSetting, predictor: Path | None, *, measured_only: bool
+) -> Lut:
+    """The table of a space on this machine, with the factor to whole networks where some were measured.
+
+    Args:
+        predictor: None for the one that `train` wrote, where it did.
+    """
+    from ..costmodels.cards.staleness import cheap_warnings
+    from ..costmodels.lut_build import build_lut
+    from ..costmodels.lut_others import Others
+    from ..costmodels.network_scale import scale_from_store
+    from ..costmodels.predictor_file import load_predictor
+
+    model = None
+    place = predictor or default_predictor(setting.device.identity, setting.profile)
+    if not measured_only and (predictor is not None or (place / "predictor.json").exists()):
+        model, provenance = load_predictor(place, metric="latency")
+        for warning in cheap_warnings(provenance, setting):
+            click.echo(warning, err=True)
+    environment = setting.stage.environment.environment_hash
+    others = Others() if measured_only else _others(setting)
+    table = build_lut(store, space, setting.device, setting.profile, environment, model, others)
+    return scale_from_store(store, setting.device.identity, setting.profile, space, table)
+
+
+def built_document(table: Lut, files: Sequence[Path]) -> dict[str, object]:
+    """A table that was written, as JSON."""
+    return {
+        "files": [str(path) for path in files],
+        "cells": len(table),
+        "sources": _sources(table),
+        "scale": table.scale,
+        "scale_fitted_on": table.scale_fitted_on,
+    }
+
+
+def _sources(table: Lut) -> dict[str, int]:
+    return {source: table.source.count(source) for source in sorted(set(table.source))}
 
 
 def _others(setting: LocalSetting) -> Others:
@@ -120,7 +139,9 @@ def _others(setting: LocalSetting) -> Others:
     )
 
 
-def _print_built(table: Lut, sources: str, files: list[Path]) -> None:
+def print_built(table: Lut, files: Sequence[Path]) -> None:
+    """A table that was written, for people."""
+    sources = ", ".join(f"{count} {source}" for source, count in _sources(table).items())
     click.echo(f"{len(table)} cells: {sources}")
     for name in ("energy", "peak_memory"):
         if name in table.provenance:

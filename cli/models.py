@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..costmodels.coverage import NodeCoverage
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.prices import GraphPrice
+    from ..costmodels.training import TrainingReport
     from ..profiler.kernels.graph import Kernel
     from ..profiler.records import Json, RuntimeProfile
 
@@ -80,36 +81,19 @@ def train(
         return
     if again or jobs is not None:
         raise UsageError("--again and --jobs go with --all")
-    from ..costmodels.compute.chosen import chosen_trainer
-    from ..costmodels.quickstart import training_provenance
-    from ..costmodels.simulated.simulation import chosen_setting
-    from ..costmodels.space_file import load_space
-    from ..costmodels.training import save_report
-    from ..costmodels.training import train as fit
-    from ..db import Store
-
     if metric != "latency":
         if dask_address is not None:
             raise UsageError(f"--dask does not go with --metric {metric}, which is trained in a moment")
         train_another(metric, space_name, folder, seed, scope, runtime_name, threads, db_url, as_json)
         return
+    from ..costmodels.quickstart import training_provenance
+    from ..costmodels.simulated.simulation import chosen_setting
+    from ..costmodels.training import save_report
+
     setting = chosen_setting(runtime_name, threads, db_url)
-    with Store(db_url) as store, Talk(quiet=as_json) as talk, chosen_trainer(dask_address, talk.note) as trainer:
-        talk.stage("training")
-        space = load_space(space_name) if space_name else None
-        cells = [space.workload(cell) for cell in space.measurable] if space else []
-        hashes = [workload.graph_hash for workload in cells if workload is not None]
-        report = fit(
-            store,
-            setting.device.identity,
-            setting.profile,
-            cells=hashes,
-            random_state=seed,
-            core_cache_bytes=setting.core_cache_bytes,
-            trainer=trainer,
-        )
+    report, database = _fit(setting, space_name, seed, dask_address, db_url, quiet=as_json)
     target = folder or default_predictor(setting.device.identity, setting.profile)
-    save_report(report, target, {**training_provenance(setting), "database": store.url})
+    save_report(report, target, {**training_provenance(setting), "database": database})
     if as_json:
         print_json({"predictor": str(target), **report.document()})
         return
@@ -133,6 +117,37 @@ def _require_alone(metric: str, space_name: str | None, scope: str | None) -> No
     given += [f"--metric {metric}"] * (metric != "latency")
     if given:
         raise UsageError(f"--all trains latency for every device and runtime: {', '.join(given)} does not go with it")
+
+
+def _fit(
+    setting: LocalSetting,
+    space_name: str | None,
+    seed: int,
+    dask_address: str | None,
+    db_url: str | None,
+    *,
+    quiet: bool,
+) -> tuple[TrainingReport, str]:
+    """What was learnt from this machine's measurements, and where they stand."""
+    from ..costmodels.compute.chosen import chosen_trainer
+    from ..costmodels.space_file import load_space
+    from ..costmodels.training import train as fit
+    from ..db import Store
+
+    with Store(db_url) as store, Talk(quiet=quiet) as talk, chosen_trainer(dask_address, talk.note) as trainer:
+        talk.stage("training")
+        space = load_space(space_name) if space_name else None
+        cells = [space.workload(cell) for cell in space.measurable] if space else []
+        report = fit(
+            store,
+            setting.device.identity,
+            setting.profile,
+            cells=[workload.graph_hash for workload in cells if workload is not None],
+            random_state=seed,
+            core_cache_bytes=setting.core_cache_bytes,
+            trainer=trainer,
+        )
+        return report, store.url
 
 
 @click.command(epilog="Example:  edgecost predict model.onnx --predictor edgecost-quickstart/predictor")
