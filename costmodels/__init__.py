@@ -2,6 +2,8 @@
 
 space*, spaces/        search spaces, as data
 campaign, *_plan, *_campaign   what to measure, and carrying it out
+fleet/                 the same on the boards of a fleet, and their table
+compute/               where heavy work runs: here, in processes, on a Dask cluster
 dataset, features, roofline, prices, kernel_*, predictor*, training*   cost models
 conformal, coverage, validation, error_spread, population   how far a prediction may be trusted
 correction, control_flow, work_rules/   from nodes to whole networks

@@ -3,9 +3,11 @@
 It knows nothing above it but the records, measures nothing and plans nothing.
 
 connect     opens an engine, names its errors, brings the schema to head
-schema      the tables; migrations/ the same, step by step
+schema, fleet_schema   the tables; migrations/ the same, step by step
 codec       visits as bytes
 workloads, measurements, campaigns   the statements
+attempts    what an attempt does to its job: the one place where a job ends
+fleet/      boards, leases, receipts, models: what a fleet keeps here
 measurement_rows     rows as measurements
 maintenance          what is added up from time to time
 portable    the tables as they travel between stores

@@ -107,6 +107,14 @@ def measured_pairs(connection: Connection, purposes: Collection[str]) -> list[tu
     return [(identity, profile_hash) for identity, profile_hash in connection.execute(statement)]
 
 
+def environments_of(connection: Connection, device_identity: str, profile_hash: str) -> list[str]:
+    """Hashes of the environments in which a device was measured under a profile."""
+    table = schema.measurement
+    statement = select(table.c.environment_hash).distinct()
+    statement = statement.where(table.c.device_identity == device_identity, table.c.profile_hash == profile_hash)
+    return sorted(connection.execute(statement).scalars())
+
+
 def session_conditions(
     connection: Connection, device_identity: str, profile_hash: str, limit: int, environment_hash: str | None = None
 ) -> list[dict[str, Json]]:

@@ -209,6 +209,11 @@ class Store:
         with self._database.read() as connection:
             return measurements.profiles_of(connection, device_identity)
 
+    def environments_of(self, device_identity: str, profile_hash: str) -> list[str]:
+        """Hashes of the environments in which a device was measured under a profile."""
+        with self._database.read() as connection:
+            return measurements.environments_of(connection, device_identity, profile_hash)
+
     def latest(
         self,
         graph_hash: str,

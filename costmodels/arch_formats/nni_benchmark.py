@@ -71,8 +71,6 @@ class NniFormat(ArchFileFormat):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "nb201.db"
             with closing(sqlite3.connect(file)) as database, database:
-                # Else the unused parts of new pages hold what this process had in its memory: other bytes each time.
-                database.execute("PRAGMA secure_delete = ON")
                 database.executescript(_SCHEMA)
                 database.executemany("INSERT INTO nb201trialconfig VALUES (?, ?, ?, ?, ?, ?)", configs)
                 database.executemany(

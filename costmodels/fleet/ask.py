@@ -15,6 +15,7 @@ from ...profiler.documents import document_of
 from ...profiler.errors import UsageError
 from ...profiler.protocol import Settings
 from ...profiler.records import Device, Json, Measurement, RuntimeProfile
+from ...profiler.runtimes import BUILT_IN
 from ...profiler.workload import Workload
 from ..dataset import NETWORK_PURPOSES
 from ..planned_campaign import Narrator
@@ -87,13 +88,18 @@ def find_target(store: Store, name: str, runtime: str | None) -> Target:
 
 def _measured_before(store: Store, name: str, runtime: str | None) -> tuple[Device, RuntimeProfile] | None:
     """A device by name with the profile of its newest measurement under the runtime."""
-    kind = "tvm" if (runtime or DEFAULT_RUNTIME).startswith("tvm") else "onnxruntime"
+    named = BUILT_IN.get(runtime or DEFAULT_RUNTIME)
+    if named is None:
+        return None  # what a board's own name stood for is not known without the board
     for device in store.devices():
         if device.name != name:
             continue
         for profile_hash in reversed(store.profiles_of(device.identity)):
             profile = store.profile(profile_hash)
-            if profile is not None and profile.runtime == kind:
+            if profile is not None and (profile.runtime, profile.provider) == (
+                named.runtime,
+                named.provider,
+            ):
                 return device, profile
     return None
 

@@ -36,11 +36,8 @@ def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPre
 
 def _environment(store: Store, pool: Pool) -> str:
     """The one environment of all measurements, or that there were several: boards have their own."""
-    found = {
-        one.environment_hash
-        for board in pool.boards
-        for one in store.measurements(device_identity=board.identity, profile_hash=pool.profile.profile_hash)
-    }
+    profile_hash = pool.profile.profile_hash
+    found = {one for board in pool.boards for one in store.environments_of(board.identity, profile_hash)}
     return found.pop() if len(found) == 1 else f"{len(found)} environments"
 
 

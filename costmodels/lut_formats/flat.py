@@ -190,8 +190,6 @@ class SqliteFormat(FlatFormat):
         with tempfile.TemporaryDirectory(prefix="edgecost-") as folder:
             file = Path(folder) / "table.sqlite"
             database = sqlite3.connect(file)
-            # Else the unused parts of new pages hold what this process had in its memory: other bytes each time.
-            database.execute("PRAGMA secure_delete = ON")
             with database:
                 database.execute(f"CREATE TABLE cells ({columns}, PRIMARY KEY (key))")
                 database.execute("CREATE TABLE provenance (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
