@@ -56,13 +56,25 @@ class Process:
         self.kills += 1
 
     def end(self) -> int:
+        """End it as a keeper does; its exit code. One that was just started is first given time to be up."""
         assert self.running is not None
+        self._wait_until_up()
         self.running.send_signal(signal.SIGTERM)
         try:
             return self.running.wait(30)
         except subprocess.TimeoutExpired:
             self.running.kill()
             return self.running.wait()
+
+    def _wait_until_up(self) -> None:
+        """Until it minds SIGTERM, which before is a death like another; Linux tells by the mask of caught signals."""
+        assert self.running is not None
+        deadline = time.monotonic() + 60
+        while self.running.poll() is None and time.monotonic() < deadline:
+            fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.running.pid}/status").read_text().splitlines())
+            if "SigCgt" in fields and int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.05)
 
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecost.costmodels.features import WORK
-from edgecost.costmodels.roofline import Roofline, fit_roofline
+from edgecost.costmodels.roofline import Roofline, _non_negative, fit_roofline
 
 KINDS = ("a", "b", "c")
 #: Calls, operations and bytes; what follows are loops.
@@ -156,3 +156,21 @@ def test_a_kernel_has_the_same_price_to_the_last_bit_alone_and_among_others() ->
     laid_otherwise = made.price(kinds, np.asfortranarray(work))
     alone = [made.price([kind], row[None, :])[0] for kind, row in zip(kinds, work, strict=True)]
     assert whole.tolist() == alone == laid_otherwise.tolist()
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(247, 26), (1110, 35), (3040, 31)])
+def test_equations_that_take_more_steps_than_usual_are_solved_all_the_same(seed: int, rows: int) -> None:
+    # Columns of few values, rows whose weights differ by many powers of ten: SciPy's own limit ends before the method does.
+    rng, columns = np.random.default_rng(seed), 38
+    assert rng.integers(20, 41) == rows
+    design = rng.integers(0, 3, (rows, columns)).astype(float)
+    weights = np.exp(rng.normal(0, rng.choice([0, 3, 10]), rows))
+    ridge = np.where(rng.random(columns) < 0.7, 1e-3, 0.05)
+    gram, moments = design.T @ (design * weights[:, None]), design.T @ weights
+    found = _non_negative(gram, moments, ridge)
+    # Karush, Kuhn and Tucker: none negative, and no slope but where a bound holds.
+    scale = np.sqrt(np.diag(gram))
+    slope = (gram / np.outer(scale, scale) + np.diag(ridge**2)) @ (found * scale) - moments / scale
+    assert (found >= 0).all()
+    assert (slope >= -1e-6 * np.abs(moments / scale).max()).all()
+    assert np.abs(slope[found > 0]).max() <= 1e-6 * np.abs(moments / scale).max()
