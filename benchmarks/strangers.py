@@ -40,7 +40,7 @@ from edgecost.costmodels.planned_campaign import measure_planned
 from edgecost.costmodels.predictor import Graph, LatencyPredictor
 from edgecost.costmodels.validation import Accuracy, accuracy
 from edgecost.profiler.kernels.graph import kernels
-from edgecost.profiler.protocol import PRESETS, Settings
+from edgecost.profiler.protocol import PRESETS, Settings, preset
 from edgecost.profiler.workload import Workload
 
 FILES = "files"
@@ -201,7 +201,8 @@ def _table(value: Accuracy | None) -> dict[str, object] | None:
 
 def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, object]:
     """The whole comparison."""
-    seed, cache, settings = arguments.seed, setting.core_cache_bytes, PRESETS[arguments.preset]
+    seed, cache = arguments.seed, setting.core_cache_bytes
+    settings = preset(arguments.preset, target=arguments.target)
     references = plan_networks(arguments.references, seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecost-")))
@@ -217,7 +218,8 @@ def run(arguments: argparse.Namespace, setting: LocalSetting) -> dict[str, objec
             random.Random(seed).shuffle(everyone)
             measure_networks(everyone, stores[0], setting, settings, 0)
             plan = {"count": arguments.kernels, "networks": arguments.references, "seed": seed}
-            measure_random_kernels(stores[0], setting, Silent(), **plan)
+            usual = preset("standard", target=arguments.target)
+            measure_random_kernels(stores[0], setting, Silent(), **plan, settings=usual)
             measure_networks(everyone, stores[0], setting, settings, 1)
         measuring_s = time.monotonic() - begin
         known, of = learnt(stores, setting, references), strangers(stores, setting, drawn)
@@ -274,6 +276,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", action="append", type=Path, help="database in which what is measured stays; repeatable")
     parser.add_argument("--offline", action="store_true", help="measure nothing: judge what the databases hold")
     parser.add_argument("--preset", choices=PRESETS, default="standard", help="for networks [default: standard]")
+    parser.add_argument("--target", type=float, help="half the interval wanted [default: the preset's]")
 
 
 def main() -> None:

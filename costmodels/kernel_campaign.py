@@ -6,7 +6,7 @@ machine moves meanwhile, the kernels stand in the middle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from ..db import Store
@@ -55,11 +55,21 @@ class KernelCampaign:
 
 
 def measure_random_kernels(
-    store: Store, setting: LocalSetting, narrator: Narrator, *, count: int, networks: int = 0, seed: int = 0
+    store: Store,
+    setting: LocalSetting,
+    narrator: Narrator,
+    *,
+    count: int,
+    networks: int = 0,
+    seed: int = 0,
+    settings: Settings | None = None,
 ) -> KernelCampaign:
     """Choose kernels and whole networks, and measure what the store has not got. The same seed chooses the same ones.
 
     A session that has something to measure begins with the store's anchors (``cards.session_anchors``).
+
+    Args:
+        settings: how networks are measured; kernels take their target alone. None: the usual ones.
 
     Raises:
         UsageError: the runtime is one whose kernels cannot be cut out.
@@ -75,14 +85,15 @@ def measure_random_kernels(
         narrator.note(f"{len(cuts)} distinct kernels found; {count} were asked for")
     suffix = f"{seed}-{setting.profile.profile_hash[:8]}"
     name, networks_name = f"kernels-{suffix}", f"networks-{suffix}"
+    settings = replace(settings or Settings(), seed=seed)
     # Anchors are graphs of an earlier session; a session that measures nothing needs none.
     is_open = is_anything_open(store, setting, name, "kernels", kernel_jobs(cuts))
     if whole and not is_open:
         is_open = is_anything_open(store, setting, networks_name, "networks", _network_jobs(whole, session=0))
     check = check_session(store, setting, narrator) if is_open else None
-    _measure_networks(store, setting, narrator, whole, networks_name, session=0)
-    measure_kernels(cuts, store, setting, narrator, Settings(seed=seed), name)
-    _measure_networks(store, setting, narrator, whole, networks_name, session=1)
+    _measure_networks(store, setting, narrator, whole, networks_name, settings, session=0)
+    measure_kernels(cuts, store, setting, narrator, settings, name)
+    _measure_networks(store, setting, narrator, whole, networks_name, settings, session=1)
     return KernelCampaign(
         len(cuts),
         len(kernel_latencies(store, setting, cuts)),
@@ -100,11 +111,19 @@ def plan_networks(count: int, seed: int = 0) -> list[Workload]:
 
 
 def _measure_networks(
-    store: Store, setting: LocalSetting, narrator: Narrator, networks: list[Workload], name: str, *, session: int
+    store: Store,
+    setting: LocalSetting,
+    narrator: Narrator,
+    networks: list[Workload],
+    name: str,
+    settings: Settings,
+    *,
+    session: int,
 ) -> None:
     if networks:
         title = f"measuring whole networks, {'after' if session else 'before'} the kernels"
-        measure_planned(store, setting, name, "networks", _network_jobs(networks, session=session), narrator, title)
+        wanted = _network_jobs(networks, session=session)
+        measure_planned(store, setting, name, "networks", wanted, narrator, title, settings=settings)
 
 
 def _network_jobs(networks: list[Workload], *, session: int) -> list[Planned]:

@@ -22,8 +22,8 @@ Ints = npt.NDArray[np.int64]
 #: loops run is held back further: where all kernels of a kind start as many loops as they are calls, the call costs and
 #: not the loop, and one that starts a thousand times as many is not a thousand times as dear.
 _RIDGE, _LOOPS_RIDGE = 1e-3, 0.05
-#: The method ends by itself. SciPy stops it after 3 steps for each column, which one problem in 60,000 exceeds; of those
-#: none took 10.
+#: The method ends by itself. SciPy stops it after 3 steps for each column, which one problem in 60,000 exceeds; none of
+#: those took 10.
 _STEPS_PER_COLUMN = 100
 #: Terms of the first sort: calls, operations and bytes.
 _PLAIN_TERMS = 5
@@ -173,7 +173,8 @@ def _non_negative(gram: Floats, moments: Floats, ridge: Floats) -> Floats:
     # The triangular factor has the same normal equations as the design with its ridge, whose rows are all graphs.
     inner = gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
     factor = np.linalg.cholesky(inner + np.diag(ridge[used] ** 2))
-    found, _ = nnls(factor.T, np.linalg.solve(factor, moments[used] / scale[used]), maxiter=_STEPS_PER_COLUMN * len(used))
+    aim = np.linalg.solve(factor, moments[used] / scale[used])
+    found, _ = nnls(factor.T, aim, maxiter=_STEPS_PER_COLUMN * len(used))
     solution[used] = found / scale[used]
     return solution
 

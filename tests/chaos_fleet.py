@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -71,8 +72,8 @@ class Process:
         assert self.running is not None
         deadline = time.monotonic() + 60
         while self.running.poll() is None and time.monotonic() < deadline:
-            fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.running.pid}/status").read_text().splitlines())
-            if "SigCgt" in fields and int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1:
+            told = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{self.running.pid}/status").read_text(), re.MULTILINE)
+            if told and int(told[1], 16) >> (signal.SIGTERM - 1) & 1:
                 return
             time.sleep(0.05)
 

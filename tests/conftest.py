@@ -122,6 +122,13 @@ def store(database_url: str) -> Iterator[Store]:
         yield opened
 
 
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store for what takes long to measure, where the engine makes no difference."""
+    with Store(tmp_path / "store.sqlite") as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def profile() -> RuntimeProfile:
     """ONNX Runtime as it is installed here."""

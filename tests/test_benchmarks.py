@@ -85,7 +85,7 @@ METHODS = {
 
 def test_strangers_are_priced_by_every_method_beside_what_two_measurements_differ_by(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    few = ("--kernels", "40", "--networks", "2", "--factor", "1", "--references", "10")
+    few = ("--kernels", "40", "--networks", "2", "--factor", "1", "--references", "10", "--target", "0.3")
     small = (*few, "--db", tmp_path / "kept.sqlite")
     found = run("strangers.py", *small, "--folder", tmp_path)
     # A machine too busy for one of them leaves it out, and says so by the number.

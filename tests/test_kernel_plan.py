@@ -30,9 +30,13 @@ from edgecost.profiler.errors import UsageError
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.kernels.cut import kernel_workloads
 from edgecost.profiler.kernels.graph import Kernel, kernels
+from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload, workload_from_model
+
+#: Enough to see that it was measured, on a machine where others are busy.
+ROUGH = Settings(target=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +178,16 @@ def measured(store: Store) -> int:
     return len(store.measurements(purposes=("kernel", "repeated"), usable_only=False))
 
 
-def test_a_campaign_measures_what_a_predictor_is_trained_on_and_nothing_twice(store: Store) -> None:
+def test_a_campaign_measures_what_a_predictor_is_trained_on_and_nothing_twice(file_store: Store) -> None:
     setting, talk = LocalSetting.here(), Silent()
-    found = measure_random_kernels(store, setting, talk, count=30)
+    found = measure_random_kernels(file_store, setting, talk, count=30, settings=ROUGH)
     assert (found.chosen, found.measured) == (30, pytest.approx(30, abs=6))
-    before = measured(store)
-    measure_random_kernels(store, setting, talk, count=30)
+    before = measured(file_store)
+    measure_random_kernels(file_store, setting, talk, count=30, settings=ROUGH)
     # What was rejected on a busy machine is tried again.
-    assert measured(store) <= before + 2
+    assert measured(file_store) <= before + 2
     assert any("already measured, reused" in note for note in talk.notes)
-    report = train(store, setting.device.identity, setting.profile)
+    report = train(file_store, setting.device.identity, setting.profile)
     assert report.graphs >= 15
 
 

@@ -90,7 +90,7 @@ def test_the_peak_hangs_on_the_graph_and_not_on_where_the_heap_was(monkeypatch: 
         found += [made.peak_memory for made in measured(workload, repetitions=1)]
     peaks = [one.peak_bytes for one in found if one is not None and one.peak_bytes is not None]
     assert peaks == pytest.approx([peaks[0]] * 2, rel=0.03)
-    # What loading leaves behind is told, and is no part of it: how much that is hangs on the heap, so no number is asked for.
+    # What loading leaves behind is told, and is no part of it. How much that is hangs on the heap.
     assert all(one is not None and one.kept_bytes is not None for one in found)
 
 

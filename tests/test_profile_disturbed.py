@@ -84,7 +84,9 @@ def busy(cpus: Sequence[int], count: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
-def test_a_machine_whose_cpu_others_eat_gives_no_number_that_pretends_to_be_sound(tmp_path: Path, store: Store) -> None:
+def test_a_machine_whose_cpu_others_eat_gives_no_number_that_pretends_to_be_sound(
+    tmp_path: Path, file_store: Store
+) -> None:
     # One run takes longer than a scheduler lets it: with four neighbours hardly any is left in peace.
     square = np.full((1024, 1024), 1e-3, np.float32)
     products = [helper.make_node("MatMul", ["x", "w"], ["a0"])]
@@ -95,10 +97,10 @@ def test_a_machine_whose_cpu_others_eat_gives_no_number_that_pretends_to_be_soun
     raised: list[UnstableMeasurement] = []
     with busy(LocalSetting.here().stage.cpus, 4):
         try:
-            profile(model, settings=settings, store=store)
+            profile(model, settings=settings, store=file_store)
         except UnstableMeasurement as error:
             raised.append(error)
-    rows = store.measurements(usable_only=False, with_visits=True)
+    rows = file_store.measurements(usable_only=False, with_visits=True)
     assert 1 <= len(rows) <= ATTEMPTS
     assert {row.status for row in rows[:-1]} <= {Status.REJECTED}
     assert rows[-1].status in (Status.OK, Status.UNCONVERGED, Status.REJECTED, Status.UNSTABLE)
@@ -117,7 +119,7 @@ def _check_soundness(row: Measurement) -> None:
 
 
 def test_a_change_of_the_machine_costs_an_attempt_and_the_next_stands_on_a_new_stage(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, file_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = LocalSetting.here()
     looks: list[int] = []
@@ -129,17 +131,17 @@ def test_a_change_of_the_machine_costs_an_attempt_and_the_next_stands_on_a_new_s
 
     setting = replace(real, stage=replace(real.stage, read_environment=look))
     monkeypatch.setattr(LocalSetting, "here", lambda profile=None: setting)
-    for kept in (store, None):
+    for kept in (file_store, None):
         looks.clear()
         found = profile(healthy(tmp_path), settings=LOOSE, store=kept)
         assert found.measurement.environment_hash == real.stage.environment.environment_hash
-    first, second = store.measurements(usable_only=False)
+    first, second = file_store.measurements(usable_only=False)
     assert first.status is Status.REJECTED
     assert "→ ['powersave']" in first.message
     assert second.latency is not None
 
 
-def test_a_campaign_goes_on_after_a_change_of_the_machine(store: Store) -> None:
+def test_a_campaign_goes_on_after_a_change_of_the_machine(file_store: Store) -> None:
     here = LocalSetting.here()
     looks: list[int] = []
 
@@ -150,11 +152,11 @@ def test_a_campaign_goes_on_after_a_change_of_the_machine(store: Store) -> None:
 
     setting = replace(here, stage=replace(here.stage, read_environment=look))
     good = [operator("Relu", size) for size in (1, 2, 3)]
-    campaign_id = plan(store, setting, "c", "s", [Planned(workload, "cell", workload.name) for workload in good])
-    report = run_campaign(store, setting, campaign_id, LOOSE)
+    campaign_id = plan(file_store, setting, "c", "s", [Planned(workload, "cell", workload.name) for workload in good])
+    report = run_campaign(file_store, setting, campaign_id, LOOSE)
     assert report.by_status[Status.REJECTED] >= 3
-    rejected = [m for m in store.measurements(usable_only=False) if "turbo: " in m.message]
+    rejected = [m for m in file_store.measurements(usable_only=False) if "turbo: " in m.message]
     assert sorted(m.graph_hash for m in rejected) == sorted(workload.graph_hash for workload in good)
     assert {m.status for m in rejected} == {Status.REJECTED}
-    (summary,) = store.campaigns()
+    (summary,) = file_store.campaigns()
     assert summary.jobs["done"] == 3

@@ -160,7 +160,7 @@ def test_a_kernel_has_the_same_price_to_the_last_bit_alone_and_among_others() ->
 
 @pytest.mark.parametrize(("seed", "rows"), [(247, 26), (1110, 35), (3040, 31)])
 def test_equations_that_take_more_steps_than_usual_are_solved_all_the_same(seed: int, rows: int) -> None:
-    # Columns of few values, rows whose weights differ by many powers of ten: SciPy's own limit ends before the method does.
+    # Columns of few values, rows whose weights differ by powers of ten: SciPy's own limit ends before the method does.
     rng, columns = np.random.default_rng(seed), 38
     assert rng.integers(20, 41) == rows
     design = rng.integers(0, 3, (rows, columns)).astype(float)

@@ -13,9 +13,14 @@ from edgecost.costmodels.cards import session_anchors
 from edgecost.costmodels.cards.anchors import SHORTEST_MS, Anchor, AnchorReading
 from edgecost.costmodels.cards.session_anchors import ANCHORS, SessionCheck, check_session
 from edgecost.costmodels.kernel_campaign import measure_random_kernels
+from edgecost.costmodels.kernel_plan import plan_kernels
 from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.db import Store
+from edgecost.profiler.protocol import Settings
 from tests.trained_store import Trained, write
+
+#: Enough to see that it was measured, on a machine where others are busy.
+ROUGH = Settings(target=0.3)
 
 
 class Noted:
@@ -97,17 +102,34 @@ def test_a_store_that_knows_nothing_has_no_anchors(store: Store, trained) -> Non
     assert talk.notes == []
 
 
-def test_a_second_session_of_a_campaign_really_measures_them_and_a_finished_one_does_not(store: Store) -> None:
-    setting, talk = LocalSetting.here(), Noted()
-    assert measure_random_kernels(store, setting, talk, count=40).check is None
-    found = measure_random_kernels(store, setting, talk, count=60)
+def filled(store: Store, number: int) -> LocalSetting:
+    """A store with so many kernels of an earlier day, all long and steady; the setting they are of."""
+    setting = LocalSetting.here()
+    store.put_device(setting.device)
+    store.put_environment(setting.stage.environment)
+    store.put_profile(setting.profile)
+    for minute, kernel in enumerate(plan_kernels(setting.profile, 40)[:number]):
+        write(store, setting, kernel, 1.0 + minute, purpose="kernel", minute=minute)
+    return setting
+
+
+def test_too_few_steady_kernels_are_no_anchors(store: Store) -> None:
+    setting, talk = filled(store, ANCHORS - 1), Noted()
+    assert check_session(store, setting, talk) is None
+    assert talk.notes == []
+
+
+def test_a_second_session_of_a_campaign_really_measures_them_and_a_finished_one_does_not(file_store: Store) -> None:
+    setting, talk = filled(file_store, 10), Noted()
+    found = measure_random_kernels(file_store, setting, talk, count=20, settings=ROUGH)
     assert found.check is not None
+    assert len({one.anchor.graph_hash for one in found.check.readings}) == ANCHORS
     assert any(note.startswith("anchors: ") for note in talk.notes)
-    assert len(store.measurements(purposes=("anchor",), usable_only=False)) >= ANCHORS
-    left = store.counts().measurements
-    again = measure_random_kernels(store, setting, talk, count=60)
+    assert len(file_store.measurements(purposes=("anchor",), usable_only=False)) >= ANCHORS
+    left = file_store.counts().measurements
+    again = measure_random_kernels(file_store, setting, talk, count=20, settings=ROUGH)
     # A kernel that failed for a busy machine may be tried again; only then is there a session.
-    assert (again.check is None) == (store.counts().measurements == left)
+    assert (again.check is None) == (file_store.counts().measurements == left)
 
 
 @pytest.mark.parametrize(("budget_s", "left_s"), [(None, None), (60.0, 50.0), (5.0, 0.0)])

@@ -69,7 +69,7 @@ def check_session(store: Store, setting: LocalSetting, narrator: Narrator) -> Se
 
 
 def _first_measurements(store: Store, setting: LocalSetting) -> list[Measurement]:
-    """Of the oldest that are long and steady enough, the middles of equal parts by latency."""
+    """Of the oldest that are long and steady enough, the middles of equal parts by latency; all where they are few."""
     made = store.measurements(
         device_identity=setting.device.identity, profile_hash=setting.profile.profile_hash, purposes=_PURPOSES
     )
@@ -79,7 +79,9 @@ def _first_measurements(store: Store, setting: LocalSetting) -> list[Measurement
         if steady and one.net_ms is not None and one.net_ms >= SHORTEST_MS and len(oldest) < _OLDEST:
             oldest.setdefault(one.graph_hash, one)
     ordered = sorted(oldest.values(), key=lambda one: (one.net_ms or 0.0, one.graph_hash))
-    return [ordered[int((part + 0.5) * len(ordered) / ANCHORS)] for part in range(ANCHORS)] if ordered else []
+    if len(ordered) < ANCHORS:
+        return ordered
+    return [ordered[int((part + 0.5) * len(ordered) / ANCHORS)] for part in range(ANCHORS)]
 
 
 def _anchor(store: Store, one: Measurement) -> Anchor:
