@@ -198,3 +198,9 @@ class ClusterMismatch(ClusterError):
 
 class WorkerLost(ClusterError):
     """A worker died, and its work with it."""
+
+
+class MeterError(EdgecostError):
+    """A power meter is there and may not be read, stopped, or says what cannot be."""
+
+    exit_code = 13

@@ -840,6 +840,30 @@ class Runner(object):
             times["out_ns"].append(self.wall() - middle)
         self.answer(dict(times, event="copied", id=request["id"]))
 
+    def burn(self, request):
+        """Run a loaded session without a pause, for a meter that reads elsewhere by the same clock: a lead, a window
+        that begins and ends between two runs, and a lead again. The window and its runs."""
+        session = self.sessions[request["id"]]
+        try:
+            self._run_until(session, self.wall() + request["lead_ns"])
+            begin = self.wall()
+            end, runs = self._run_until(session, begin + request["window_ns"])
+            self._run_until(session, end + request["lead_ns"])
+        except MemoryError as error:
+            self._give_up(request["id"], "out_of_memory", error)
+        except self.errors as error:
+            self._give_up(request["id"], self.runtime.outcome(error), error)
+        else:
+            self.answer({"event": "burnt", "id": request["id"], "begin_ns": begin, "end_ns": end, "runs": runs})
+
+    def _run_until(self, session, moment_ns):
+        """Run once at the least; when the last run ended, and how many there were."""
+        runs, now = 0, self.wall()
+        while runs == 0 or now < moment_ns:
+            session.run()
+            runs, now = runs + 1, self.wall()
+        return now, runs
+
     def memory(self, request):
         """Resident memory at its highest while a graph is loaded from a file, and while it runs.
 

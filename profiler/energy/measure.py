@@ -1,0 +1,167 @@
+"""Energies of workloads: each run by a runner of its own while a meter reads, with rests between, session loaded."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from ..bench import Bench
+from ..client import RunnerClient
+from ..conclusion import conclude, timestamp
+from ..cpu_lock import hold_cpus
+from ..errors import MeterError
+from ..loading import LoadRefused
+from ..overhead import overhead_probes
+from ..protocol import Settings, runner_rules
+from ..readings import Energy, Reading
+from ..records import Json, Measurement, Status
+from ..tasks import Stage, Task
+from ..worker import RunnerDied
+from ..workload import Workload
+from .meter import Meter
+from .session import EnergySession, measure_load
+from .windows import EnergySettings, Guard, Span
+
+PURPOSE = "energy"
+
+
+def measure_energy(
+    workloads: Iterable[Workload],
+    stage: Stage,
+    settings: Settings,
+    bench: Bench,
+    meter: Meter,
+    *,
+    energy_settings: EnergySettings | None = None,
+    guard: Guard = lambda _: "",
+    purpose: str = PURPOSE,
+) -> Iterator[Measurement]:
+    """One measurement of each workload, as soon as it is made; a failure is a measurement too.
+
+    It has no latency: reading a meter may take the device's time, and latencies are measured without it. Groups that
+    are timed on the same CPUs take turns with these.
+
+    Args:
+        settings: what the runner does before the first window, the seed of weights and inputs, and limits.
+        guard: what else makes a time not count (``windows.Guard``).
+
+    Raises:
+        RunnerError: the runner could not be started at all.
+    """
+    attempt = _Attempt(stage, settings, bench, meter, energy_settings or EnergySettings(), guard)
+    for workload in workloads:
+        yield attempt.measure(workload, purpose)
+
+
+class _Failed(Exception):
+    """An attempt without an energy: the measurement's status and message."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class RunnerLoad:
+    """A workload that a runner has loaded, as a load that runs and rests."""
+
+    def __init__(self, runner: RunnerClient, name: str, timeout_s: float) -> None:
+        self._runner = runner
+        self._name = name
+        self._timeout_s = timeout_s
+
+    def run(self, lead_s: float, window_s: float) -> Span:
+        """As ``session.Load.run``."""
+        request = {
+            "verb": "burn", "id": self._name, "lead_ns": round(lead_s * 1e9), "window_ns": round(window_s * 1e9),
+        }  # fmt: skip
+        self._runner.send(request, self._timeout_s)
+        answer = self._runner.receive(self._timeout_s + 2 * lead_s + window_s)
+        if answer["event"] == "failed":
+            raise _Failed(Status(answer["outcome"]), str(answer["message"]))
+        begin, end, runs = (answer[name] for name in ("begin_ns", "end_ns", "runs"))
+        if not (isinstance(begin, int) and isinstance(end, int) and isinstance(runs, int)):
+            raise TypeError(f"the runner sent {answer!r} where a window belongs")
+        return Span(begin, end, runs)
+
+    def rest(self, seconds: float) -> Span:
+        """As ``session.Load.rest``; the runner waits for its next request."""
+        begin = time.perf_counter_ns()
+        time.sleep(seconds)
+        return Span(begin, time.perf_counter_ns())
+
+
+class _Attempt:
+    def __init__(
+        self, stage: Stage, settings: Settings, bench: Bench, meter: Meter, energy: EnergySettings, guard: Guard
+    ) -> None:
+        self.stage = stage
+        self.settings = settings
+        self.bench = bench
+        self.meter = meter
+        self.energy = energy
+        self.guard = guard
+        self.overhead_mj: float | None = None
+        self.knows_overhead = False
+
+    def measure(self, workload: Workload, purpose: str) -> Measurement:
+        started, session = timestamp(datetime.now(timezone.utc)), uuid.uuid4().hex
+        status, message = Status.OK, ""
+        energy: Energy | None = None
+        conditions: dict[str, Json] = {}
+        before = self.stage.read_conditions() if self.stage.read_conditions else {}
+        try:
+            with hold_cpus(self.stage.cpus):
+                made = self._windows(workload)
+            energy = made.energy
+            conditions["energy_windows"] = [window.document() for window in made.windows]
+        except _Failed as failed:
+            status, message = failed.status, failed.message
+        except MeterError as error:
+            energy = Energy(Reading.UNAVAILABLE, self.meter.facts.scope, error.message)
+        if self.stage.read_conditions:
+            conditions |= {"before": dict(before), "after": dict(self.stage.read_conditions())}
+        if energy is not None and self._has_moved():
+            energy = Energy(Reading.REJECTED, energy.scope, "the frozen conditions of the device changed meanwhile")
+        concluded = conclude(
+            Task(workload, purpose), self.stage, [], status, message,
+            overhead=None, started_at=started, session=session, conditions=conditions,
+        )  # fmt: skip
+        return replace(concluded, energy=energy)
+
+    def _has_moved(self) -> bool:
+        read = self.stage.read_environment
+        return read is not None and read() != self.stage.environment
+
+    def _windows(self, workload: Workload) -> EnergySession:
+        if not self.knows_overhead:
+            empty = next(iter(overhead_probes().values()))
+            self.overhead_mj, self.knows_overhead = self._session(empty).energy.gross_median_mj, True
+        return self._session(workload)
+
+    def _session(self, workload: Workload) -> EnergySession:
+        try:
+            request = self.bench.loader.request("energy", workload, self.settings.seed)
+            with RunnerClient(
+                self.bench.supply,
+                self.stage.profile,
+                runner_rules(self.settings),
+                cpus=self.stage.cpus,
+                memory_limit_bytes=self.settings.memory_limit_bytes,
+            ) as runner:
+                runner.send(request, self.settings.visit_timeout_s)
+                answer = runner.receive(self.settings.visit_timeout_s)
+                if answer["event"] == "failed":
+                    raise _Failed(Status(answer["outcome"]), str(answer["message"]))
+                load = RunnerLoad(runner, "energy", self.settings.visit_timeout_s)
+                return measure_load(
+                    load, self.meter, self.energy,
+                    guard=self.guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
+                )  # fmt: skip
+        except LoadRefused as refusal:
+            raise _Failed(refusal.status, refusal.message) from refusal
+        except RunnerDied as died:
+            raise _Failed(died.status, died.message) from died
