@@ -9,6 +9,7 @@ import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
 from . import luts
+from .energies import energy
 from .fleet_campaigns import Wanted, list_campaigns, run_on_fleet
 from .memory import memory
 from .options import (
@@ -43,6 +44,7 @@ def campaign() -> None:
 
 campaign.add_command(list_campaigns)
 campaign.add_command(memory)
+campaign.add_command(energy)
 
 
 @campaign.command(

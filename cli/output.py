@@ -67,6 +67,13 @@ def megabytes(value: float | None) -> str:
     return f"{value / 1e6:.1f} MB"
 
 
+def millijoules(value: float | None) -> str:
+    """An energy for people; unknown is a dash, never 0."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value / 1e3:.4g} J" if value >= 1e4 else f"{value:.4g} mJ"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share between 0 and 1 for people."""
     return "–" if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f} %"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..profiler.errors import UnstableMeasurement
+from ..profiler.errors import UnstableMeasurement, UsageError
+from .energy_output import energy_document, print_energy
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
 from .output import Talk, few, interval, megabytes, milliseconds, percent, print_json, print_table
 from .parameters import FrameType, PercentType, ProbabilityType, TripsType
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..costmodels.kernel_shares import KernelShare
     from ..costmodels.pipeline import PipelineRow
     from ..costmodels.profile_model import ModelProfile
+    from ..profiler.energy.meter import Meter
     from ..profiler.records import Measurement
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -89,6 +91,10 @@ def control_flow_options(command: Decorated) -> Decorated:
 @control_flow_options
 @click.option("--pipeline", is_flag=True, help="Measure what stands around an inference, too: loading, copies, steps.")
 @click.option("--memory", is_flag=True, help="Measure the peak memory, too: while it runs, and while it is loaded.")
+@click.option("--energy", is_flag=True, help="Measure the energy of a run, too, by the board's power meter.")
+@click.option(
+    "--meter", "meter_name", metavar="NAME", help="With --energy: another power meter, see `edgecost doctor`."
+)
 @click.option("--before", type=INPUT_FILE, help="With --pipeline: your own ONNX step before the model.")
 @click.option("--after", type=INPUT_FILE, help="With --pipeline: your own ONNX step after the model.")
 @click.option("--frame", type=FrameType(), help="With --pipeline: size of the camera's frame, 480x640.")
@@ -108,6 +114,8 @@ def profile(
     trips: tuple[tuple[str, int], ...],
     pipeline: bool,
     memory: bool,
+    energy: bool,
+    meter_name: str | None,
     before: Path | None,
     after: Path | None,
     frame: tuple[int, int] | None,
@@ -139,6 +147,7 @@ def profile(
                 control_flow=ControlFlow(dict(branches), dict(trips)),
                 pipeline=PipelineSteps(before, after, frame) if wants_pipeline else None,
                 memory=memory,
+                meter=_meter(energy, meter_name),
             )
         finally:
             if store is not None:
@@ -148,6 +157,16 @@ def profile(
     else:
         _print_profile(result)
     _fail_if_unstable(result)
+
+
+def _meter(wanted: bool, name: str | None) -> Meter | None:
+    if not wanted:
+        if name is not None:
+            raise UsageError("--meter goes with --energy")
+        return None
+    from ..devices.sensors import open_meter
+
+    return open_meter(name)
 
 
 def _fail_if_unstable(result: ModelProfile) -> None:
@@ -189,6 +208,7 @@ def _profile_document(result: ModelProfile) -> dict[str, object]:
         "kernels": [_share_document(share) for share in result.kernels],
         "pipeline": [asdict(row) for row in result.pipeline],
         "memory": None if result.memory is None else _memory_document(result.memory),
+        "energy": None if result.energy is None else energy_document(result.energy),
     }
 
 
@@ -233,6 +253,8 @@ def _print_profile(result: ModelProfile) -> None:
         _print_paths(result)
     if result.memory is not None:
         _print_memory(result)
+    if result.energy is not None:
+        print_energy(result.energy)
     if result.pipeline:
         _print_pipeline(result.pipeline)
     if not result.kernels:

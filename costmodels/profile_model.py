@@ -13,6 +13,9 @@ from ..db import Store
 from ..devices.host import memory_limit_bytes
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
+from ..profiler.energy.measure import PURPOSE as ENERGY
+from ..profiler.energy.measure import measure_energy
+from ..profiler.energy.meter import Meter
 from ..profiler.errors import (
     BrokenModel,
     EdgecostError,
@@ -63,6 +66,7 @@ class ModelProfile:
         drift: of the machine's speed against its earlier sessions (``drift.canary_drift``); None where it is not known.
         is_emulated: whether the runtime computes a model of 16 bits in 32, between conversions.
         memory: the attempt at the peak memory of the likeliest path; None unless asked for.
+        energy: the attempt at its energy; None unless asked for.
     """
 
     workload: Workload
@@ -73,6 +77,7 @@ class ModelProfile:
     is_emulated: bool = False
     drift: float | None = None
     memory: Measurement | None = None
+    energy: Measurement | None = None
 
     @property
     def measurement(self) -> Measurement:
@@ -101,6 +106,7 @@ def profile(
     control_flow: ControlFlow | None = None,
     pipeline: PipelineSteps | None = None,
     memory: bool = False,
+    meter: Meter | None = None,
 ) -> ModelProfile:
     """Measure an ONNX file on this machine.
 
@@ -112,6 +118,7 @@ def profile(
         control_flow: needed where the cost depends on what is fed.
         pipeline: measure what stands around the inference, too.
         memory: measure the peak memory, too, in processes of their own.
+        meter: measure the energy with it, too, after the latency and in a process of its own.
 
     Raises:
         ModelError: the file cannot be used, or holds an operator that the runtime does not know.
@@ -146,6 +153,7 @@ def profile(
             drift=_drift(costs[0].measurement, setting, store),
             is_emulated=_is_emulated(likeliest, setting.profile),
             memory=_memory(likeliest, setting, settings, store, bench) if memory else None,
+            energy=None if meter is None else _energy(likeliest, setting, settings, store, bench, meter),
         )
 
 
@@ -178,6 +186,17 @@ def _memory(
 ) -> Measurement:
     made = next(measure_memory([workload], setting.stage, settings, bench))
     if store is not None:
+        store.put_workload(workload)
+        store.record(made)
+    return made
+
+
+def _energy(
+    workload: Workload, setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench, meter: Meter
+) -> Measurement:
+    made = next(measure_energy([Task(workload, ENERGY)], setting.stage, settings, bench, meter))
+    if store is not None:
+        store.put_sensor(meter.facts.sensor())
         store.put_workload(workload)
         store.record(made)
     return made

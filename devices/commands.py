@@ -1,4 +1,4 @@
-"""Programs of a board that are asked for facts (``vcgencmd``, ``nvpmodel``): run for real, or answered by a recording."""
+"""Programs of a board that are asked for facts (``vcgencmd``, ``nvpmodel``): run, or answered by a recording."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ def _number(
         net_lo_mj=net_lo if has_net else None,
         net_hi_mj=net_hi if has_net else None,
         # Both powers are off by half a step, and not by the same half.
-        net_systematic_mj=(2 * step_mw + (gain or 0.0) * (active_mw - idle_mw)) * run_s if is_known and has_net else None,
+        net_systematic_mj=(2 * step_mw + (gain or 0.0) * (active_mw - idle_mw)) * run_s
+        if is_known and has_net
+        else None,
         idle_mw=idle_mw,
         idle_deviation_mw=deviation_mw,
         active_mw=active_mw,

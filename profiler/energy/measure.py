@@ -29,7 +29,7 @@ PURPOSE = "energy"
 
 
 def measure_energy(
-    workloads: Iterable[Workload],
+    tasks: Iterable[Task],
     stage: Stage,
     settings: Settings,
     bench: Bench,
@@ -37,9 +37,8 @@ def measure_energy(
     *,
     energy_settings: EnergySettings | None = None,
     guard: Guard = lambda _: "",
-    purpose: str = PURPOSE,
 ) -> Iterator[Measurement]:
-    """One measurement of each workload, as soon as it is made; a failure is a measurement too.
+    """One measurement of each task, as soon as it is made; a failure is a measurement too.
 
     It has no latency: reading a meter may take the device's time, and latencies are measured without it. Groups that
     are timed on the same CPUs take turns with these.
@@ -52,8 +51,8 @@ def measure_energy(
         RunnerError: the runner could not be started at all.
     """
     attempt = _Attempt(stage, settings, bench, meter, energy_settings or EnergySettings(), guard)
-    for workload in workloads:
-        yield attempt.measure(workload, purpose)
+    for task in tasks:
+        yield attempt.measure(task)
 
 
 class _Failed(Exception):
@@ -107,7 +106,7 @@ class _Attempt:
         self.overhead_mj: float | None = None
         self.knows_overhead = False
 
-    def measure(self, workload: Workload, purpose: str) -> Measurement:
+    def measure(self, task: Task) -> Measurement:
         started, session = timestamp(datetime.now(timezone.utc)), uuid.uuid4().hex
         status, message = Status.OK, ""
         energy: Energy | None = None
@@ -115,7 +114,7 @@ class _Attempt:
         before = self.stage.read_conditions() if self.stage.read_conditions else {}
         try:
             with hold_cpus(self.stage.cpus):
-                made = self._windows(workload)
+                made = self._windows(task.workload)
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
         except _Failed as failed:
@@ -127,7 +126,7 @@ class _Attempt:
         if energy is not None and self._has_moved():
             energy = Energy(Reading.REJECTED, energy.scope, "the frozen conditions of the device changed meanwhile")
         concluded = conclude(
-            Task(workload, purpose), self.stage, [], status, message,
+            task, self.stage, [], status, message,
             overhead=None, started_at=started, session=session, conditions=conditions,
         )  # fmt: skip
         return replace(concluded, energy=energy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -82,4 +83,4 @@ def longest_gap_s(trace: Trace, begin_ns: int, end_ns: int) -> float:
     times = [*trace.times_ns[max(0, inside.start - 1) : inside.stop + 1]]
     if len(times) < 2:
         return (end_ns - begin_ns) / 1e9
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) / 1e9
+    return max(later - earlier for earlier, later in pairwise(times)) / 1e9
