@@ -14,7 +14,7 @@ from ..devices.host import memory_limit_bytes
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
 from ..profiler.energy.measure import PURPOSE as ENERGY
-from ..profiler.energy.measure import measure_energy
+from ..profiler.energy.measure import EnergyBench
 from ..profiler.energy.meter import Meter
 from ..profiler.errors import (
     BrokenModel,
@@ -194,7 +194,7 @@ def _memory(
 def _energy(
     workload: Workload, setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench, meter: Meter
 ) -> Measurement:
-    made = next(measure_energy([Task(workload, ENERGY)], setting.stage, settings, bench, meter))
+    made = EnergyBench(settings, bench, meter).measure(Task(workload, ENERGY), setting.stage)
     if store is not None:
         store.put_sensor(meter.facts.sensor())
         store.put_workload(workload)

@@ -27,12 +27,14 @@ class Attempt:
     Attributes:
         owner: who made it; empty where nobody said.
         lease_token: None may end any open job; else a failure counts only while this lease stands.
+        answers: whether it is what the job asked for (``Measurement.answers``).
         killed: whether the board or its agent died of it.
     """
 
     job_id: int
     measurement_id: str
     status: Status
+    answers: bool
     owner: str = ""
     lease_token: str | None = None
     killed: bool = False
@@ -71,7 +73,7 @@ def close_attempt(connection: Connection, job: RowMapping, attempt: Attempt, rec
 def _judged(job: RowMapping, attempt: Attempt) -> tuple[str, dict[str, object]]:
     """The verdict on an attempt, and what it changes in its job."""
     is_open = job["state"] in ("pending", "leased")
-    if attempt.status.has_latency:
+    if attempt.answers:
         # A job that failed is worth its result all the same, unless nobody wants it any more.
         if is_open or (job["state"] == "failed" and job["reason"] != "cancelled"):
             return "accepted", {"state": "done", "reason": None, **NO_LEASE}

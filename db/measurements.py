@@ -52,7 +52,8 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
     added = add(connection, measurement, job_id, moment)
     if added and job_id is not None and job is not None:
         owner = job["lease_owner"] or ""
-        attempt = Attempt(job_id, measurement.measurement_id, measurement.status, owner, lease_token)
+        made = measurement
+        attempt = Attempt(job_id, made.measurement_id, made.status, made.answers, owner, lease_token)
         close_attempt(connection, job, attempt, moment)
     spool = schema.visit_spool
     connection.execute(delete(spool).where(spool.c.measurement_id == measurement.measurement_id))

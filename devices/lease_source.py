@@ -5,12 +5,12 @@ Attempts are in the spool before their first run, visits as they are made, and r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..profiler.errors import StoreUnwritable
 from ..profiler.fleet_protocol import Result
-from ..profiler.records import Measurement, Visit
+from ..profiler.records import Json, Measurement, Visit
 from ..profiler.tasks import Stage
 from .agent import MeasuringJob
 from .lease_hold import LeaseHold
@@ -35,6 +35,7 @@ class LeaseSource:
         spool: Spool,
         outbox: Outbox,
         told: Told,
+        sensor: Mapping[str, Json] | None = None,
     ) -> None:
         self._hold = hold
         self._left = list(jobs)
@@ -43,6 +44,7 @@ class LeaseSource:
         self._spool = spool
         self._outbox = outbox
         self._told = told
+        self._sensor = sensor
         self._job_of: dict[str, int] = {}
         self._stage: Stage | None = None
         self._is_full = False
@@ -80,7 +82,7 @@ class LeaseSource:
             self._is_full = True
 
     def record(self, job: MeasuringJob, measurement: Measurement) -> None:
-        if not measurement.status.has_latency:
+        if not measurement.answers:
             # A runner that was killed because nobody waits looks like one that crashed.
             self._hold.check()
         if self._hold.is_lost(job.job_id):
@@ -89,20 +91,31 @@ class LeaseSource:
         stage = self.set_stage()
         # First: once it is sent, the hub does not hold the job any more, which would look like a loss.
         self._hold.answered(job.job_id)
-        self._outbox.put(result_of(job.job_id, self._hold.lease.lease_token, measurement, stage))
+        self._outbox.put(result_of(job.job_id, self._hold.lease.lease_token, measurement, stage, sensor=self._sensor))
         self._told(Weight.NOTE, f"{job.label or job.workload.name}: {_told_of(measurement)}")
 
     def _is_unwanted(self, measurement_id: str) -> bool:
         return self._hold.is_lost(self._job_of[measurement_id])
 
 
-def result_of(job_id: int, lease_token: str, measurement: Measurement, stage: Stage, killed_by: str = "") -> Result:
+def result_of(
+    job_id: int,
+    lease_token: str,
+    measurement: Measurement,
+    stage: Stage,
+    killed_by: str = "",
+    sensor: Mapping[str, Json] | None = None,
+) -> Result:
     """A measurement with all that it refers to."""
     environment, profile = dict(stage.environment.document), profile_document(stage.profile)
-    return Result(job_id, lease_token, measurement, environment, profile, killed_by)
+    return Result(job_id, lease_token, measurement, environment, profile, killed_by, sensor)
 
 
 def _told_of(measurement: Measurement) -> str:
+    energy = measurement.energy
+    if energy is not None:
+        told = energy.message if energy.gross_median_mj is None else f"{energy.gross_median_mj:.4g} mJ"
+        return f"{energy.status.value}, {told}"
     if measurement.latency is None:
         return f"{measurement.status.value} {measurement.message}".rstrip()
     return f"{measurement.status.value}, {measurement.latency.median_ms:.3f} ms"

@@ -12,12 +12,14 @@ from typing import Protocol
 
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
+from ..profiler.energy.meter import Meter
 from ..profiler.errors import (
     BadDocument,
     EdgecostError,
     HubError,
     HubRefused,
     HubUnreachable,
+    MeterError,
     MissingPackage,
     ModelError,
     OutputError,
@@ -31,6 +33,7 @@ from ..profiler.records import RuntimeProfile, Status
 from ..profiler.tasks import Stage, Task
 from ..profiler.workload import Workload
 from .agent import JobSource, MeasuringJob, WorkReport, work_off
+from .energy_work import EnergyWork
 from .host import memory_limit_bytes, read_host
 from .host_stage import host_stage
 from .lease_hold import LeaseHold, MeasuringStopped, StoppableSupply
@@ -39,6 +42,7 @@ from .leased_work import Fetch, gate_limits, workload_of
 from .offers import Offers
 from .outbox import Outbox
 from .recovery import concluded
+from .sensors import open_meter
 from .spool import Spool
 from .told import Told, Weight
 
@@ -65,6 +69,7 @@ class Desk:
         fetch: fetches a model.
         cpus: those that runners are pinned to; none for the profile's own.
         measure: measures jobs; another one where measuring is not the point.
+        open_meter: opens the board's power meter.
     """
 
     device_identity: str
@@ -75,6 +80,7 @@ class Desk:
     told: Told
     cpus: tuple[int, ...] = ()
     measure: Measure = work_off
+    open_meter: Callable[[], Meter] = open_meter
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ def carry_out(hold: LeaseHold, desk: Desk) -> LeaseEnd:
         why = hold.stopped_by
     except (StoreUnwritable, OSError) as error:
         why = error.message if isinstance(error, StoreUnwritable) else f"the machine fails: {error}"
+    except MeterError as error:
+        why = f"no energy can be measured here: {error.message}"
     except (RunnerError, UsageError, MissingPackage) as error:
         why = hold.stopped_by  # a runner that was killed while it started looks like one that cannot
         if not why:
@@ -131,11 +139,24 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     settings = hold.lease.settings
     limits = [limit for limit in (settings.memory_limit_bytes, memory_limit_bytes(facts)) if limit is not None]
     settings = replace(settings, memory_limit_bytes=min(limits, default=None))
-    source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told)
+    measure, meter = desk.measure, _meter(hold, desk)
+    if hold.lease.energy is not None and meter is not None:
+        measure = EnergyWork(meter, hold.lease.energy)
+    sensor = None if meter is None else meter.facts.document()
+    source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told, sensor)
     supply = StoppableSupply(profile)
     bench = replace(Bench.for_profile(profile), supply=supply)
     hold.watch(supply)
-    desk.measure(source, source.set_stage, settings, profile=profile, bench=bench)
+    measure(source, source.set_stage, settings, profile=profile, bench=bench)
+
+
+def _meter(hold: LeaseHold, desk: Desk) -> Meter | None:
+    """What an energy is measured with; None where a latency is wanted.
+
+    Raises:
+        MeterError: this board has none that may be read.
+    """
+    return None if hold.lease.energy is None else desk.open_meter()
 
 
 def _stage_now(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> Stage:

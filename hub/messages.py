@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..db.fleet.records import Agent, Batch, HeldJob
 from ..profiler.documents import decode
+from ..profiler.energy.windows import EnergySettings
 from ..profiler.fleet_protocol import INLINE_BYTES_MAX, Lease, LeasedJob, LeasedWorkload
 from ..profiler.protocol import Settings
 from ..profiler.records import Json
@@ -22,6 +23,7 @@ def lease_of(batch: Batch, expires_s: float, quiet_canary_ns: float | None) -> L
     Raises:
         BadDocument: the campaign in the store has settings that this version does not know.
     """
+    energy = batch.settings.get("energy")
     return Lease(
         lease_token=batch.lease_token,
         campaign=batch.campaign,
@@ -31,6 +33,7 @@ def lease_of(batch: Batch, expires_s: float, quiet_canary_ns: float | None) -> L
         expires_s=expires_s,
         jobs=tuple(_job(held) for held in batch.jobs),
         quiet_canary_ns=quiet_canary_ns,
+        energy=None if energy is None else decode(EnergySettings, energy),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .energy.windows import EnergySettings
 from .protocol import Settings
 from .records import Device, Json, Measurement
 from .weights import Weight
@@ -150,6 +151,7 @@ class Lease:
         profile_hash: what the runtime must be there; a board whose runtime has become another gives the jobs back.
         expires_s: from the moment of the answer.
         quiet_canary_ns: what the canary took in quiet sessions of this device; None where that is not known.
+        energy: how long to measure the energy of each job; None where its latency is wanted.
     """
 
     lease_token: str
@@ -160,6 +162,7 @@ class Lease:
     expires_s: float
     jobs: tuple[LeasedJob, ...]
     quiet_canary_ns: float | None = None
+    energy: EnergySettings | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class Result:
     Attributes:
         killed_by: not empty when the agent died during the attempt: ``power_loss`` when the board was started again
             since, ``agent_died`` when only the agent was.
-        environment, profile: documents of what the measurement refers to by hash.
+        environment, profile, sensor: documents of what the measurement refers to by hash; no sensor without an energy.
     """
 
     job_id: int
@@ -208,6 +211,7 @@ class Result:
     environment: Mapping[str, Json]
     profile: Mapping[str, Json]
     killed_by: str = ""
+    sensor: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)

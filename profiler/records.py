@@ -303,6 +303,18 @@ class Measurement:
         return reading is not None and reading.status.has_number
 
     @property
+    def answers(self) -> bool:
+        """Whether it answers a job that asked for it, so that nobody need try again.
+
+        An energy or a memory that cannot be had here is an answer, too; one that was rejected or could not be read is
+        none. Where a latency was measured, it decides.
+        """
+        readings = [one.status for one in (self.energy, self.peak_memory) if one is not None]
+        if self.latency is None and readings and self.status is Status.OK:
+            return not {Reading.REJECTED, Reading.UNAVAILABLE} & set(readings)
+        return self.status.has_latency
+
+    @property
     def net_ms(self) -> float | None:
         """Median less the overhead of an empty graph; None when either is unknown or nothing would be left."""
         if self.latency is None or self.overhead_ms is None:

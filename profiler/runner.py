@@ -979,7 +979,9 @@ def serve(requests, answers):
 
     runner = Runner(answer)
     verbs = {"open": runner.open, "load": runner.load, "round": runner.round}
-    verbs.update(profile=runner.profile, copies=runner.copies, unload=runner.unload, memory=runner.memory, burn=runner.burn)
+    verbs.update(
+        profile=runner.profile, copies=runner.copies, unload=runner.unload, memory=runner.memory, burn=runner.burn
+    )
     for line in iter(requests.readline, ""):
         request = json.loads(line)
         if request["verb"] == "close":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...db import Store
 from ...devices.host import memory_limit_bytes
 from ...profiler.bench import Bench
-from ...profiler.energy.measure import measure_energy
+from ...profiler.energy.measure import EnergyBench
 from ...profiler.energy.meter import Meter
 from ...profiler.energy.windows import EnergySettings
 from ...profiler.protocol import Settings
@@ -63,9 +63,9 @@ def measure_energies(
     limits = Settings(memory_limit_bytes=memory_limit_bytes(setting.facts))
     made = []
     with Bench.for_profile(setting.profile) as bench:
-        tasks = [Task(one.workload, one.purpose) for one in left]
-        results = measure_energy(tasks, setting.stage, limits, bench, meter, energy_settings=settings)
-        for one, measurement in zip(left, results, strict=True):
+        measuring = EnergyBench(limits, bench, meter, settings)
+        for one in left:
+            measurement = measuring.measure(Task(one.workload, one.purpose), setting.stage)
             store.put_workload(one.workload)
             store.record(measurement)
             made.append(measurement)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, select
 
 from ...profiler.errors import BadDocument
 from ...profiler.fleet_protocol import Result
-from ...profiler.records import Environment, Measurement, RuntimeProfile
-from .. import measurements, schema, workloads
+from ...profiler.records import Environment, Json, Measurement, RuntimeProfile, Sensor
+from .. import measurements, workloads
 from ..attempts import Attempt, close_attempt, lock_job
 from ..connect import now, stamp
 from ..fleet_schema import receipt
@@ -44,6 +44,7 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
         job_id=result.job_id,
         measurement_id=measurement.measurement_id,
         status=measurement.status,
+        answers=measurement.answers,
         owner=agent_id,
         lease_token=result.lease_token,
         killed=bool(result.killed_by),
@@ -57,8 +58,9 @@ def _check_numbers(measurement: Measurement) -> None:
     latency, overhead_ms = measurement.latency, measurement.overhead_ms
     if overhead_ms is not None and overhead_ms < 0:
         raise BadDocument(f"an overhead of {overhead_ms} ms")
-    if measurement.status.has_latency and latency is None:
-        raise BadDocument(f"a result that is {measurement.status.value} and has no latency")
+    says_else = measurement.energy is not None or measurement.peak_memory is not None
+    if measurement.status.has_latency and latency is None and not says_else:
+        raise BadDocument(f"a result that is {measurement.status.value} and says nothing")
     if latency is None:
         return
     ordered = 0 < latency.lo_ms <= latency.median_ms <= latency.hi_ms and 0 < latency.min_ms <= latency.median_ms
@@ -88,12 +90,14 @@ def _put_references(connection: Connection, agent_id: str, result: Result, known
     if profile.profile_hash != measurement.profile_hash:
         raise BadDocument("the runtime profile is not the one that the measurement refers to")
     if measurement.energy is not None and measurement.energy.sensor_hash is not None:
-        sensor = select(schema.sensor.c.sensor_hash).where(
-            schema.sensor.c.sensor_hash == measurement.energy.sensor_hash
-        )
-        if connection.execute(sensor).first() is None:
-            raise BadDocument("the energy refers to a sensor that the store does not know")
+        _put_sensor(connection, measurement.energy.sensor_hash, result.sensor)
     if environment.environment_hash not in known:
         workloads.put_environment(connection, environment)
     if profile.profile_hash not in known:
         workloads.put_profile(connection, profile)
+
+
+def _put_sensor(connection: Connection, sensor_hash: str, document: Mapping[str, Json] | None) -> None:
+    if document is None or Sensor(document).sensor_hash != sensor_hash:
+        raise BadDocument("the energy refers to a sensor that the result does not bring")
+    workloads.put_sensor(connection, Sensor(document))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -26,33 +25,6 @@ from .session import EnergySession, measure_load
 from .windows import EnergySettings, Guard, Span
 
 PURPOSE = "energy"
-
-
-def measure_energy(
-    tasks: Iterable[Task],
-    stage: Stage,
-    settings: Settings,
-    bench: Bench,
-    meter: Meter,
-    *,
-    energy_settings: EnergySettings | None = None,
-    guard: Guard = lambda _: "",
-) -> Iterator[Measurement]:
-    """One measurement of each task, as soon as it is made; a failure is a measurement too.
-
-    It has no latency: reading a meter may take the device's time, and latencies are measured without it. Groups that
-    are timed on the same CPUs take turns with these.
-
-    Args:
-        settings: what the runner does before the first window, the seed of weights and inputs, and limits.
-        guard: what else makes a time not count (``windows.Guard``).
-
-    Raises:
-        RunnerError: the runner could not be started at all.
-    """
-    attempt = _Attempt(stage, settings, bench, meter, energy_settings or EnergySettings(), guard)
-    for task in tasks:
-        yield attempt.measure(task)
 
 
 class _Failed(Exception):
@@ -93,62 +65,77 @@ class RunnerLoad:
         return Span(begin, time.perf_counter_ns())
 
 
-class _Attempt:
+class EnergyBench:
+    """A bench with a meter beside it: one task after the other, the energy of a call measured once.
+
+    Args:
+        settings: what the runner does before the first window, the seed of weights and inputs, and limits.
+        guard: what else makes a time not count (``windows.Guard``).
+    """
+
     def __init__(
-        self, stage: Stage, settings: Settings, bench: Bench, meter: Meter, energy: EnergySettings, guard: Guard
+        self,
+        settings: Settings,
+        bench: Bench,
+        meter: Meter,
+        energy: EnergySettings | None = None,
+        guard: Guard = lambda _: "",
     ) -> None:
-        self.stage = stage
         self.settings = settings
         self.bench = bench
         self.meter = meter
-        self.energy = energy
+        self.energy = energy or EnergySettings()
         self.guard = guard
         self.overhead_mj: float | None = None
         self.knows_overhead = False
 
-    def measure(self, task: Task) -> Measurement:
+    def measure(self, task: Task, stage: Stage) -> Measurement:
+        """One attempt; a failure is a measurement too.
+
+        It has no latency: reading a meter may take the device's time, and latencies are measured without it. Groups
+        that are timed on the same CPUs take turns with these.
+
+        Raises:
+            RunnerError: the runner could not be started at all.
+        """
         started, session = timestamp(datetime.now(timezone.utc)), uuid.uuid4().hex
         status, message = Status.OK, ""
         energy: Energy | None = None
         conditions: dict[str, Json] = {}
-        before = self.stage.read_conditions() if self.stage.read_conditions else {}
+        before = stage.read_conditions() if stage.read_conditions else {}
         try:
-            with hold_cpus(self.stage.cpus):
-                made = self._windows(task.workload)
+            with hold_cpus(stage.cpus):
+                made = self._windows(task.workload, stage)
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
         except _Failed as failed:
             status, message = failed.status, failed.message
         except MeterError as error:
             energy = Energy(Reading.UNAVAILABLE, self.meter.facts.scope, error.message)
-        if self.stage.read_conditions:
-            conditions |= {"before": dict(before), "after": dict(self.stage.read_conditions())}
-        if energy is not None and self._has_moved():
+        if stage.read_conditions:
+            conditions |= {"before": dict(before), "after": dict(stage.read_conditions())}
+        if energy is not None and _has_moved(stage):
             energy = Energy(Reading.REJECTED, energy.scope, "the frozen conditions of the device changed meanwhile")
         concluded = conclude(
-            task, self.stage, [], status, message,
+            task, stage, [], status, message,
             overhead=None, started_at=started, session=session, conditions=conditions,
         )  # fmt: skip
         return replace(concluded, energy=energy)
 
-    def _has_moved(self) -> bool:
-        read = self.stage.read_environment
-        return read is not None and read() != self.stage.environment
-
-    def _windows(self, workload: Workload) -> EnergySession:
+    def _windows(self, workload: Workload, stage: Stage) -> EnergySession:
         if not self.knows_overhead:
             empty = next(iter(overhead_probes().values()))
-            self.overhead_mj, self.knows_overhead = self._session(empty).energy.gross_median_mj, True
-        return self._session(workload)
+            self.overhead_mj, self.knows_overhead = self._session(empty, stage).energy.gross_median_mj, True
+        return self._session(workload, stage)
 
-    def _session(self, workload: Workload) -> EnergySession:
+    def _session(self, workload: Workload, stage: Stage) -> EnergySession:
         try:
             request = self.bench.loader.request("energy", workload, self.settings.seed)
             with RunnerClient(
                 self.bench.supply,
-                self.stage.profile,
+                stage.profile,
                 runner_rules(self.settings),
-                cpus=self.stage.cpus,
+                cpus=stage.cpus,
                 memory_limit_bytes=self.settings.memory_limit_bytes,
             ) as runner:
                 runner.send(request, self.settings.visit_timeout_s)
@@ -164,3 +151,8 @@ class _Attempt:
             raise _Failed(refusal.status, refusal.message) from refusal
         except RunnerDied as died:
             raise _Failed(died.status, died.message) from died
+
+
+def _has_moved(stage: Stage) -> bool:
+    read = stage.read_environment
+    return read is not None and read() != stage.environment
