@@ -34,6 +34,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 @click.option(
     "--meter", "meter_name", metavar="NAME", help="Power meter: see `edgecost doctor`.  [default: the board's]"
 )
+@click.option("--device", "selector", metavar="SELECTOR", help="Boards of a fleet: pool=nano,runtime=ort, or a name.")
 @click.option("--again", is_flag=True, help="Measure once more what the database knows already.")
 @runtime_options
 @db_option
@@ -45,6 +46,7 @@ def energy(
     networks: int,
     seed: int,
     meter_name: str | None,
+    selector: str | None,
     again: bool,
     runtime_name: str,
     threads: int | None,
@@ -65,6 +67,10 @@ def energy(
 
     if not models and not space_names:
         raise UsageError("nothing to measure", remedy="name files or a space: edgecost campaign energy --space NAME")
+    if selector is not None:
+        if meter_name is not None or again:
+            raise UsageError("--meter and --again are about this machine, and go not with --device")
+        return _on_fleet(models, shapes, space_names, networks, seed, selector, db_url, as_json)
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     meter = open_meter(meter_name)
     with (
@@ -83,6 +89,46 @@ def energy(
     _print(found, names)
     click.echo(f"Next: edgecost train --metric energy{same_runtime(runtime_name, threads)}")
     return 1 if found.failed else 0
+
+
+def _on_fleet(
+    models: tuple[Path, ...],
+    shapes: Shapes,
+    space_names: tuple[str, ...],
+    networks: int,
+    seed: int,
+    selector: str,
+    db_url: str | None,
+    as_json: bool,
+) -> int:
+    """Have the boards of a pool measure energies, each graph on whichever is free."""
+    from ..costmodels.fleet.fleet_campaign import Wish, carry_out
+    from ..costmodels.fleet.pool import choose_pool
+    from ..db import Store
+    from ..profiler.energy.windows import EnergySettings
+    from ..profiler.protocol import Settings
+
+    name = "energy-" + "+".join([*space_names, *(model.stem for model in models)])
+    with (
+        tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
+        Store(db_url) as store,
+        Talk(quiet=as_json) as talk,
+    ):
+        pool = choose_pool(store, selector)
+        wishes = [Wish(one) for one in _wanted(models, shapes, space_names, networks, seed, Path(scratch))]
+        outcome = carry_out(
+            store, pool, name, "energy", wishes, talk, settings=Settings(seed=seed), energy=EnergySettings()
+        )
+    if as_json:
+        print_json({"boards": [board.name for board in pool.boards], **outcome.document()})
+    else:
+        rows = [[board.name, str(outcome.accepted_by.get(board.name, 0))] for board in pool.boards]
+        print_table(outcome.campaign, ["board", "results"], rows)
+        click.echo(
+            f"{outcome.planned} graphs: {outcome.reused} were there, {outcome.done} done, {outcome.failed} failed,"
+            f" {outcome.left} left; followed for {outcome.followed_s:.0f} s."
+        )
+    return 1 if outcome.failed else 0
 
 
 def _wanted(

@@ -14,8 +14,9 @@ from datetime import datetime
 from ...db import Store
 from ...db.records import NewJob
 from ...profiler.documents import document_of
+from ...profiler.energy.windows import EnergySettings
 from ...profiler.protocol import Settings
-from ...profiler.records import Json
+from ...profiler.records import Json, Quantity
 from ..campaign import Planned
 from ..planned_campaign import Narrator
 from ..space import Space
@@ -92,9 +93,18 @@ def wishes_for(space: Space, pool: Pool, *, panel_share: float, networks: int, s
 
 
 def plan_fleet_campaign(
-    store: Store, pool: Pool, name: str, origin: str, wishes: Sequence[Wish], settings: Settings
+    store: Store,
+    pool: Pool,
+    name: str,
+    origin: str,
+    wishes: Sequence[Wish],
+    settings: Settings,
+    energy: EnergySettings | None = None,
 ) -> tuple[int, str, int]:
     """Write as jobs what is wished and was not measured yet by any board of the pool.
+
+    Args:
+        energy: how long to measure energies; None where latencies are wanted.
 
     Returns:
         The campaign's id, its name, and how many workloads need no job.
@@ -106,8 +116,11 @@ def plan_fleet_campaign(
         "profile_hash": profile_hash,
         "protocol": document_of(settings),
     }
+    if energy is not None:
+        document["energy"] = document_of(energy)
+    quantity = Quantity.LATENCY if energy is None else Quantity.ENERGY
     campaign_id = store.open_campaign(full_name, origin, document, pool.selector)
-    by_board = {board.identity: _measured(store, board.identity, profile_hash) for board in pool.boards}
+    by_board = {board.identity: _measured(store, board.identity, profile_hash, quantity) for board in pool.boards}
     by_all: Counter[tuple[str, str]] = sum(by_board.values(), Counter())
     jobs = []
     for wish in wishes:
@@ -120,8 +133,8 @@ def plan_fleet_campaign(
     return campaign_id, full_name, len(wishes) - len(jobs)
 
 
-def _measured(store: Store, identity: str, profile_hash: str) -> Counter[tuple[str, str]]:
-    found = store.measurements(device_identity=identity, profile_hash=profile_hash)
+def _measured(store: Store, identity: str, profile_hash: str, quantity: Quantity) -> Counter[tuple[str, str]]:
+    found = store.measurements(device_identity=identity, profile_hash=profile_hash, of=quantity)
     return Counter((one.graph_hash, one.purpose) for one in found)
 
 
@@ -205,12 +218,28 @@ def measure_on_fleet(
     Args:
         limit: workloads at most.
     """
-    begin = time.monotonic()
     name = f"{space.name}-{space.resolution}-w{space.width:g}"
     wishes = wishes_for(space, pool, panel_share=panel_share, networks=networks, seed=seed)
     if limit is not None:
         wishes = wishes[:limit]
-    campaign_id, full_name, reused = plan_fleet_campaign(store, pool, name, space.name, wishes, Settings(seed=seed))
+    return carry_out(store, pool, name, space.name, wishes, narrator, settings=Settings(seed=seed), budget_s=budget_s)
+
+
+def carry_out(
+    store: Store,
+    pool: Pool,
+    name: str,
+    origin: str,
+    wishes: Sequence[Wish],
+    narrator: Narrator,
+    *,
+    settings: Settings,
+    energy: EnergySettings | None = None,
+    budget_s: float | None = None,
+) -> FleetOutcome:
+    """Plan what is wished and follow the boards; arguments as ``plan_fleet_campaign`` and ``follow``."""
+    begin = time.monotonic()
+    campaign_id, full_name, reused = plan_fleet_campaign(store, pool, name, origin, wishes, settings, energy)
     if reused:
         narrator.note(f"{reused} of {len(wishes)} workloads already measured, reused")
     failed = store.fleet.job_states(campaign_id)["failed"]
