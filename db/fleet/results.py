@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from ...profiler.errors import BadDocument
 from ...profiler.fleet_protocol import Result
 from ...profiler.records import Environment, Json, Measurement, RuntimeProfile, Sensor
-from .. import measurements, workloads
+from .. import measurements, schema, workloads
 from ..attempts import Attempt, close_attempt, lock_job
 from ..connect import now, stamp
 from ..fleet_schema import receipt
@@ -27,7 +27,6 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
         BadDocument: it is another device's, for another graph than the job's, or refers to what it does not bring.
     """
     measurement = result.measurement
-    _check_numbers(measurement)
     job = lock_job(connection, result.job_id)  # first: two copies of one result wait for each other here
     before = _receipt(connection, measurement.measurement_id)
     if before is not None:
@@ -36,6 +35,7 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
         raise BadDocument(f"there is no job {result.job_id}")
     if measurement.graph_hash != job["graph_hash"] or measurement.purpose != job["purpose"]:
         raise BadDocument(f"job {result.job_id} is for another graph or purpose than this result")
+    _check_numbers(measurement, is_of_energy=measurement.latency is None and _wants_energy(connection, job))
     _put_references(connection, agent_id, result, known)
     moment = stamp(now(connection))
     if not measurements.add(connection, measurement, result.job_id, moment):
@@ -53,14 +53,15 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
     return Verdict(measurement.measurement_id, verdict, state, is_new=True)
 
 
-def _check_numbers(measurement: Measurement) -> None:
+def _check_numbers(measurement: Measurement, *, is_of_energy: bool) -> None:
     """Refuse a latency that is none: a broken board must not teach a predictor."""
     latency, overhead_ms = measurement.latency, measurement.overhead_ms
     if overhead_ms is not None and overhead_ms < 0:
         raise BadDocument(f"an overhead of {overhead_ms} ms")
-    says_else = measurement.energy is not None or measurement.peak_memory is not None
-    if measurement.status.has_latency and latency is None and not says_else:
-        raise BadDocument(f"a result that is {measurement.status.value} and says nothing")
+    if measurement.status.has_latency and latency is None and not is_of_energy:
+        raise BadDocument(f"a result that is {measurement.status.value} and has no latency")
+    if is_of_energy and latency is None and measurement.status.has_latency != (measurement.energy is not None):
+        raise BadDocument(f"a result that is {measurement.status.value} where an energy was asked for, and has none")
     if latency is None:
         return
     ordered = 0 < latency.lo_ms <= latency.median_ms <= latency.hi_ms and 0 < latency.min_ms <= latency.median_ms
@@ -69,6 +70,13 @@ def _check_numbers(measurement: Measurement) -> None:
             f"no latency is {latency.median_ms} ms in {latency.lo_ms} … {latency.hi_ms} ms, the shortest"
             f" {latency.min_ms} ms, of {latency.visits} visits and {latency.runs} runs"
         )
+
+
+def _wants_energy(connection: Connection, job: RowMapping) -> bool:
+    """Whether the job's campaign asks for energies; asked of results without a latency only."""
+    table = schema.campaign
+    settings = connection.execute(select(table.c.settings).where(table.c.id == job["campaign_id"])).scalar_one()
+    return settings is not None and "energy" in settings
 
 
 def _receipt(connection: Connection, measurement_id: str) -> Verdict | None:
