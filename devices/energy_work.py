@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..profiler.bench import Bench
+from ..profiler.conclusion import conclude
 from ..profiler.energy.measure import EnergyBench
 from ..profiler.energy.meter import Meter
 from ..profiler.energy.windows import EnergySettings
 from ..profiler.protocol import Settings
-from ..profiler.records import RuntimeProfile
+from ..profiler.readings import Energy, Reading
+from ..profiler.records import RuntimeProfile, Status
 from ..profiler.tasks import Stage, Task
 from .agent import JobSource, WorkReport
 
@@ -47,4 +50,35 @@ class EnergyWork:
                     source.record(job, measurement)
                     report.measured += 1
                     report.by_status[measurement.status] = report.by_status.get(measurement.status, 0) + 1
+        return report
+
+
+@dataclass(frozen=True)
+class NoEnergyWork:
+    """Answers jobs that want an energy where none can be measured: by saying so, in place of handing them on for ever."""
+
+    reading: Reading
+    why: str
+
+    def __call__(
+        self,
+        source: JobSource,
+        set_stage: Callable[[], Stage],
+        settings: Settings,
+        *,
+        profile: RuntimeProfile,
+        bench: Bench,
+    ) -> WorkReport:
+        """Answer until the source has no more jobs."""
+        del settings, profile
+        report = WorkReport()
+        with bench:
+            while jobs := source.lease(1):
+                for job in jobs:
+                    task = Task(job.workload, job.purpose, job.measurement_id)
+                    made = conclude(
+                        task, set_stage(), [], Status.OK, "", overhead=None, started_at=None, session=uuid.uuid4().hex
+                    )
+                    source.record(job, replace(made, energy=Energy(self.reading, message=self.why)))
+                    report.measured += 1
         return report

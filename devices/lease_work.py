@@ -5,7 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from ..profiler.errors import (
     MeterError,
     MissingPackage,
     ModelError,
+    NoMeter,
     OutputError,
     RunnerError,
     StoreUnwritable,
@@ -29,11 +30,12 @@ from ..profiler.errors import (
 )
 from ..profiler.fleet_protocol import LeasedJob
 from ..profiler.protocol import Settings
-from ..profiler.records import RuntimeProfile, Status
+from ..profiler.readings import Reading
+from ..profiler.records import Json, RuntimeProfile, Status
 from ..profiler.tasks import Stage, Task
 from ..profiler.workload import Workload
 from .agent import JobSource, MeasuringJob, WorkReport, work_off
-from .energy_work import EnergyWork
+from .energy_work import EnergyWork, NoEnergyWork
 from .host import memory_limit_bytes, read_host
 from .host_stage import host_stage
 from .lease_hold import LeaseHold, MeasuringStopped, StoppableSupply
@@ -116,8 +118,6 @@ def carry_out(hold: LeaseHold, desk: Desk) -> LeaseEnd:
         why = hold.stopped_by
     except (StoreUnwritable, OSError) as error:
         why = error.message if isinstance(error, StoreUnwritable) else f"the machine fails: {error}"
-    except MeterError as error:
-        why = f"no energy can be measured here: {error.message}"
     except (RunnerError, UsageError, MissingPackage) as error:
         why = hold.stopped_by  # a runner that was killed while it started looks like one that cannot
         if not why:
@@ -139,10 +139,7 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     settings = hold.lease.settings
     limits = [limit for limit in (settings.memory_limit_bytes, memory_limit_bytes(facts)) if limit is not None]
     settings = replace(settings, memory_limit_bytes=min(limits, default=None))
-    measure, meter = desk.measure, _meter(hold, desk)
-    if hold.lease.energy is not None and meter is not None:
-        measure = EnergyWork(meter, hold.lease.energy)
-    sensor = None if meter is None else meter.facts.document()
+    measure, sensor = _measuring(hold, desk)
     source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told, sensor)
     supply = StoppableSupply(profile)
     bench = replace(Bench.for_profile(profile), supply=supply)
@@ -150,13 +147,18 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     measure(source, source.set_stage, settings, profile=profile, bench=bench)
 
 
-def _meter(hold: LeaseHold, desk: Desk) -> Meter | None:
-    """What an energy is measured with; None where a latency is wanted.
-
-    Raises:
-        MeterError: this board has none that may be read.
-    """
-    return None if hold.lease.energy is None else desk.open_meter()
+def _measuring(hold: LeaseHold, desk: Desk) -> tuple[Measure, Mapping[str, Json] | None]:
+    """What measures the jobs of a lease, and the sensor that it does it with; no sensor for latencies."""
+    energy = hold.lease.energy
+    if energy is None:
+        return desk.measure, None
+    try:
+        meter = desk.open_meter()
+    except NoMeter as error:
+        return NoEnergyWork(Reading.UNSUPPORTED, error.message), None
+    except MeterError as error:
+        return NoEnergyWork(Reading.UNAVAILABLE, error.message), None
+    return EnergyWork(meter, energy), meter.facts.document()
 
 
 def _stage_now(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> Stage:

@@ -204,3 +204,7 @@ class MeterError(EdgecostError):
     """A power meter is there and may not be read, stopped, or says what cannot be."""
 
     exit_code = 13
+
+
+class NoMeter(MeterError):
+    """There is nothing here to measure power with."""
