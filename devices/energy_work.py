@@ -55,7 +55,7 @@ class EnergyWork:
 
 @dataclass(frozen=True)
 class NoEnergyWork:
-    """Answers jobs that want an energy where none can be measured: by saying so, in place of handing them on for ever."""
+    """Answers jobs that want an energy where none can be measured, by saying so: handed on they would come back."""
 
     reading: Reading
     why: str
