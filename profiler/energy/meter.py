@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import UsageError
 from ..records import Json, Sensor
@@ -70,6 +70,7 @@ class MeterFacts:
         return Sensor(self.document())
 
 
+@runtime_checkable
 class Meter(Protocol):
     """Reads by itself while it records; readings carry the moment by ``time.perf_counter_ns``.
 
