@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecost.cli.main import main
 from edgecost.devices.boards.identity import identify
 from edgecost.devices.boards.jetson import l4t_release, power_mode
 from edgecost.devices.boards.known_bad import known_bad, no_runtime
@@ -16,8 +17,10 @@ from edgecost.devices.boards.record import record_board, without_private
 from edgecost.devices.boards.recording import BoardRecording, load
 from edgecost.devices.boards.report import report_board
 from edgecost.devices.commands import Answer, RecordedCommands
+from edgecost.devices.host import host_environment, read_host
 from edgecost.devices.sensors import find_sensors
-from edgecost.profiler.errors import RecordingRefused
+from edgecost.profiler.errors import OutputError, RecordingRefused
+from edgecost.profiler.records import RuntimeProfile
 
 from .recorded_boards import FOLDER, NAMES, as_ordinary_user, recorded, unpacked
 
@@ -236,3 +239,33 @@ def test_cpus_that_a_power_mode_switched_off_are_named() -> None:
     with unpacked(board) as root:
         report = report_board(root, board.recorded_commands(), board.machine)
     assert "CPUs 2-3 are off" in [one.what for one in report.advice]
+
+
+def environment_of(name: str) -> dict[str, object]:
+    """The conditions of a session on a recorded board."""
+    with unpacked(recorded(name)) as root:
+        facts = read_host(root)
+    profile = RuntimeProfile("onnxruntime", "1.28.0")
+    return dict(host_environment(facts, profile, (0,)).document)
+
+
+def test_two_power_modes_are_two_environments_and_a_board_without_them_has_the_one_it_had() -> None:
+    fast, slow = environment_of("nano-r32.7.1-maxn"), environment_of("nano-r32.7.1-5w")
+    assert (fast["power_mode"], slow["power_mode"], slow["l4t"]) == ("MAXN", "5W", "32.7.1")
+    assert {"power_mode", "l4t"}.isdisjoint(environment_of("pi5"))
+
+
+def test_record_board_writes_a_document_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record-board", "--name", "mine", "-o", str(tmp_path / "mine.json")]) == 0
+    assert "files and" in capsys.readouterr().out
+    board = load(tmp_path / "mine.json")
+    assert board.name == "mine"
+    assert "/proc/cpuinfo" in board.files
+    assert main(["record-board", "-o", str(tmp_path / "no" / "mine.json")]) == OutputError.exit_code
+
+
+def test_doctor_says_which_board_this_is(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json"])
+    board = json.loads(capsys.readouterr().out)["board"]
+    main(["doctor"])
+    assert f"({board['kind']})" in capsys.readouterr().out
