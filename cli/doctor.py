@@ -45,6 +45,7 @@ _TUNING_FFI = "0.1.14.post1"
 @json_option
 def doctor(as_json: bool) -> int:
     """What is installed, what this machine is, what would disturb measurements. Exit code 9 if a package is missing."""
+    from ..devices.boards.report import report_board
     from ..devices.host import facts_document, find_noise, host_device, read_host
     from ..devices.sensors import find_sensors
     from ..devices.sensors.survey import survey
@@ -53,7 +54,9 @@ def doctor(as_json: bool) -> int:
     facts = read_host()
     device = host_device(facts)
     findings = find_noise(facts)
-    meters, meter_problems = survey(find_sensors())
+    sensors = find_sensors()
+    board = report_board(sensors=sensors)
+    meters, meter_problems = survey(sensors)
     installed = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in installed.items() if found is None and name not in _OPTIONAL]
     ffi = _version("apache-tvm-ffi")
@@ -71,6 +74,7 @@ def doctor(as_json: bool) -> int:
                 "device": device.description,
                 "device_identity": device.identity,
                 "facts": dict(facts_document(facts)),
+                "board": dict(board.document()),
                 "power_meters": [dict(one.document()) for one in meters],
                 "power_problems": [asdict(one) for one in meter_problems],
                 "findings": [{"what": f.what, "consequence": f.consequence, "remedy": f.remedy} for f in findings],
@@ -82,6 +86,7 @@ def doctor(as_json: bool) -> int:
     )
     click.echo(f"{device.name}: {device.description}, {facts.kernel}\n")
     _print_packages(installed, ffi)
+    click.echo("\n".join(board.board_lines()) + "\n")
     _print_meters(meters, meter_problems)
     for finding in findings:
         click.echo(f"! {finding.what}\n    {finding.consequence}\n    → {finding.remedy}")

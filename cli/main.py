@@ -44,6 +44,7 @@ from . import (
     profiles,
     proxies,
     quickstart,
+    record_board,
     runtimes,
     spaces,
     stores,
@@ -107,6 +108,7 @@ for command in (
     stores.db,
     agents.agent,
     doctor.doctor,
+    record_board.record_board,
     completion.completion,
 ):
     cli.add_command(command)

@@ -1,6 +1,7 @@
 """Boards and hosts: what a machine is, and the agent that works off jobs on it, by the standard library alone.
 
 host, host_stage    what a machine is, and what measurements on it stand on
+boards/             which board it is, recordings of boards
 agent               the one loop that works off jobs, in process or on a board
 service, agent_loop, lease_work, lease_source, lease_hold, leased_work, heartbeat   an agent's life, and a lease
 spool, outbox, recovery         what is kept on the board until the hub has it; what a dead process left

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..profiler.records import Device, Environment, Json, RuntimeProfile
 from ..profiler.runtimes import allowed_cpus
+from .boards import jetson
 
 #: How the kernel writes the size of a cache.
 _CACHE_UNITS = {"K": 1 << 10, "M": 1 << 20}
@@ -29,6 +30,7 @@ class HostFacts:
         architecture, cpus_allowed, kernel: as this process finds them, recorded machine or not.
         hypervisor: its vendor in a virtual machine; None elsewhere, and where the processor does not tell.
         core_cache_bytes: the second-level cache, the last one that a core has to itself or to few.
+        l4t, power_mode: of a Jetson: release of NVIDIA's system, and the mode of ``nvpmodel``.
     """
 
     cpu_model: str | None
@@ -42,6 +44,8 @@ class HostFacts:
     temperatures_celsius: tuple[float, ...]
     load_1min: float | None
     core_cache_bytes: int | None = None
+    l4t: str | None = None
+    power_mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def read_host(root: Path = Path("/")) -> HostFacts:
     """Look at this machine; ``root`` is another tree for recorded machines."""
     cpuinfo = _read(root / "proc/cpuinfo") or ""
     fields = dict(_pairs(cpuinfo))
+    mode = jetson.power_mode(root)
     return HostFacts(
         # Arm kernels call a whole family of boards "ARMv8 Processor rev 1 (v8l)"; the device tree knows the board.
         cpu_model=_read(root / "proc/device-tree/model") or fields.get("model name") or fields.get("Model"),
@@ -70,6 +75,8 @@ def read_host(root: Path = Path("/")) -> HostFacts:
         temperatures_celsius=_temperatures(root),
         load_1min=_load(root),
         core_cache_bytes=_core_cache(root),
+        l4t=jetson.l4t_release(root),
+        power_mode=None if mode is None else mode.name,
     )
 
 
@@ -117,6 +124,8 @@ def host_environment(facts: HostFacts, profile: RuntimeProfile, cpus: tuple[int,
         "runtime": f"{profile.runtime} {profile.version}",
         "pinned_cpus": list(cpus),
     }
+    # Only where there are such things: an environment is known by its document, and that of all others stays as it was.
+    document.update({key: value for key, value in (("l4t", facts.l4t), ("power_mode", facts.power_mode)) if value})
     return Environment(document)
 
 

@@ -22,6 +22,7 @@
     │   ├── RowRefused
     │   └── SchemaMismatch
     ├── ArtefactError             8   a predictor file, LUT file or export is refused
+    │   └── RecordingRefused
     ├── MissingPackage            9   an optional package is not installed
     ├── OutputError              10   a file or folder cannot be written
     ├── HubError                 11   the hub cannot be used
@@ -138,6 +139,10 @@ class ArtefactError(EdgecostError):
     """A predictor file, LUT file or export is refused."""
 
     exit_code = 8
+
+
+class RecordingRefused(ArtefactError):
+    """The recording of a board cannot be used."""
 
 
 class MissingPackage(EdgecostError):
