@@ -22,6 +22,7 @@ from . import (
     campaigns,
     compare,
     completion,
+    controls,
     doctor,
     fleet_devices,
     fleet_jobs,
@@ -106,6 +107,7 @@ for command in (
     luts.lut,
     stores.db,
     agents.agent,
+    controls.control,
     doctor.doctor,
     completion.completion,
 ):

@@ -20,6 +20,7 @@ from ..profiler.installed import edgecost_version
 from .agent import work_off
 from .agent_home import AgentHome, Membership
 from .backoff import Backoff
+from .guards import board_watch
 from .heartbeat import Heartbeat
 from .host import facts_document, read_conditions, read_host
 from .hub_client import HubClient
@@ -128,8 +129,9 @@ class AgentLoop:
         self._offers = Offers(membership.runtimes)
         self._models = ModelCache(home.models_path)
         self._desk = Desk(
-            membership.device.identity, self._offers, spool, outbox, self._fetch, told, manner.cpus, manner.measure
-        )
+            membership.device.identity, self._offers, spool, outbox, self._fetch, told, manner.cpus, manner.measure,
+            watch=board_watch(),
+        )  # fmt: skip
         self._state = "active"
         self._lease_s, self._wait_s = 0.0, 0.0
         self._limit = _FIRST_LIMIT
