@@ -114,24 +114,22 @@ def _foreign_busy_s(root: Path) -> float | None:
     if len(first) < 9 or first[0] != "cpu" or not all(word.isdecimal() for word in first[1:9]):
         return None
     user, nice, system, _, _, irq, softirq, _ = (int(word) for word in first[1:9])
-    own = _own_ticks(root, os.getpid())
-    return None if own is None else (user + nice + system + irq + softirq - own) / os.sysconf("SC_CLK_TCK")
+    own = os.getpid()
+    if not any(root.glob(f"proc/{own}/task/*/children")):
+        return None  # a kernel that does not list children: what is ours cannot be told from what is not
+    return (user + nice + system + irq + softirq - _ticks_of(root, own)) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_ticks(root: Path, process: int) -> int | None:
-    """Of a process, of those children that it waited for, and of those that live. A child that ended meanwhile counts
-    as another's until it is waited for."""
+def _ticks_of(root: Path, process: int) -> int:
+    """Of a process, of those children that it waited for, and of those that live; 0 for one that is gone.
+
+    A child that has ended counts as another's until it is waited for.
+    """
     # The name in brackets may hold anything, brackets and spaces too.
     fields = (text_of(root / f"proc/{process}/stat") or "").rpartition(")")[2].split()
-    if len(fields) < 15:
-        return None
     total = sum(int(word) for word in fields[11:15])
-    tasks = list(root.glob(f"proc/{process}/task/*/children"))
-    if not tasks:
-        return None  # a kernel that does not list children: what is ours cannot be told from what is not
-    for task in tasks:
-        for child in (text_of(task) or "").split():
-            total += _own_ticks(root, int(child)) or 0
+    for task in root.glob(f"proc/{process}/task/*/children"):
+        total += sum(_ticks_of(root, int(child)) for child in (text_of(task) or "").split())
     return total
 
 

@@ -133,6 +133,11 @@ class Looks:
         manner = replace(self._manner, is_busy=is_busy, is_rest=not is_busy)
         return judge(looks[before], looks[after], inside, manner)
 
+    def looks_made(self) -> int:
+        """How often the device has been looked at so far."""
+        with self._lock:
+            return len(self._looks)
+
     def _look_on(self) -> None:
         while not self._end.wait(self._period_s):
             # One look at a time: of two at once the one that began first need not have read first.
