@@ -51,12 +51,16 @@ def test_a_governor_is_set_and_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(PROFILES))
 def test_every_profile_gives_back_the_whole_tree_after_an_error(name: str, tmp_path: Path) -> None:
     grow(tmp_path, NANO)
-    with (
-        pytest.raises(ZeroDivisionError),
-        controlled(name, root=tmp_path, commands=JetsonPrograms(tmp_path)),
-    ):
-        assert (contents(tmp_path, NANO) == NANO) == (name == "as-is")
-        raise ZeroDivisionError
+    seen = []
+
+    def work() -> None:
+        with controlled(name, root=tmp_path, commands=JetsonPrograms(tmp_path)):
+            seen.append(contents(tmp_path, NANO))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert (seen == [NANO]) == (name == "as-is")
     assert contents(tmp_path, NANO) == NANO
 
 

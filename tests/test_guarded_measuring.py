@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from edgecost.devices.commands import RecordedCommands
 from edgecost.devices.guards import board_watch
 from edgecost.devices.host_stage import host_stage
+from edgecost.devices.sensors import open_meter
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.client import RunnerSupply
+from edgecost.profiler.energy.measure import EnergyBench
+from edgecost.profiler.energy.windows import EnergySettings
 from edgecost.profiler.loading import OrtLoader
 from edgecost.profiler.measure import measure_group
+from edgecost.profiler.readings import Reading
 from edgecost.profiler.records import Json, Measurement, Status
 from edgecost.profiler.tasks import Gathered, Stage, Task
 from edgecost.profiler.watching import Affects, Fault
 from tests.recorded_trees import ORIN, grow
 from tests.small_tasks import LOOSE, STAGE, conv
 
+#: A meter that says 3 W a hundred times a second.
+METER_PROGRAM = """
+import time
+while True:
+    print(f"{time.monotonic()},3.0", flush=True)
+    time.sleep(0.01)
+"""
+#: One short window, and no second chance.
+BRIEF = EnergySettings(window_min_s=0.05, readings_min=5, edge_error=1.0, rejected_max=0)
 THROTTLED = Fault("throttled", "oc3_event_cnt grew by 7")
 
 
@@ -114,3 +127,15 @@ def test_a_watch_changes_nothing_of_the_environment(tmp_path: Path) -> None:
     assert len({stage.environment.environment_hash for stage in stages}) == 1
     assert stages[0] == stages[1]
     assert (stages[0].watch is None, stages[1].watch is None) == (True, False)
+
+
+def test_energies_of_a_throttling_board_are_rejected_by_the_same_watch() -> None:
+    meter = open_meter("exec:" + shlex.join([sys.executable, "-u", "-c", METER_PROGRAM]))
+    watch = Seen(THROTTLED, waited={"cooldown_s": 4.0})
+    with Bench(RunnerSupply(), OrtLoader()) as bench:
+        one = EnergyBench(LOOSE, bench, meter, BRIEF).measure(conv(), replace(STAGE, watch=watch))
+    assert one.energy is not None
+    assert (one.energy.status, one.energy.gross_median_mj) == (Reading.REJECTED, None)
+    assert "throttled: oc3_event_cnt grew by 7" in one.energy.message
+    assert one.conditions["cooldown_s"] == 4.0
+    assert (watch.waits, watch.is_watching) == (1, False)

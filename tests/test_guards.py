@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_counter_says_no_throttling_only_where_every_look_read_the_same(values
     looks = [Snapshot(at, at, counters={"oc3": value}) for at, value in enumerate(values)]
     found = judge(looks[0], looks[-1], looks[1:-1])
     assert (found == ()) == (None not in values and len(set(values)) == 1)
-    if any(a is not None and b is not None and b < a for a, b in zip(values, values[1:], strict=False)):
+    if any(a is not None and b is not None and b < a for a, b in pairwise(values)):
         assert "unknown" in {fault.kind for fault in found}
 
 
