@@ -105,22 +105,30 @@ def show_applied(as_json: bool) -> None:
         click.echo(f"  /{path} ← {text}")
 
 
-@control.command("apply", epilog="Example:  sudo edgecost control apply governor-performance")
+@control.command("apply", epilog="Example:  edgecost control apply governor-performance")
 @click.argument("name")
-def apply_profile(name: str) -> None:
+@json_option
+def apply_profile(name: str, as_json: bool) -> None:
     """Apply NAME until `edgecost control restore`; what was before is kept on the disk first."""
     from ..devices.control import apply
 
     apply(name, by_hand=True)
+    if as_json:
+        print_json({"applied": name})
+        return
     click.echo(f"{name} is applied. Bring back what was before:  edgecost control restore")
 
 
-@control.command("restore", epilog="Example:  sudo edgecost control restore")
-def restore_board() -> None:
+@control.command("restore", epilog="Example:  edgecost control restore")
+@json_option
+def restore_board(as_json: bool) -> None:
     """Bring back what was before a profile was applied, by hand or by a command that died."""
     from ..devices.control import restore
 
     done = restore()
+    if as_json:
+        print_json({"restored": done.profile or None, "gone": [f"/{path}" for path in done.gone]})
+        return
     if not done.profile:
         click.echo("No control profile is applied: there is nothing to restore.")
         return
