@@ -35,6 +35,21 @@ root = Path(sys.argv[2])
 apply(sys.argv[1], root=root, commands=JetsonPrograms(root))
 os.kill(os.getpid(), signal.SIGKILL)
 """
+#: Applies a profile as a user who is not root.
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from edgecost.devices.control import apply
+from edgecost.profiler.errors import UsageError
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    apply("governor-performance", root=Path(sys.argv[1]))
+except UsageError as error:
+    assert "sudo" in error.remedy
+    print(error.message)
+"""
 
 
 def test_a_governor_is_set_and_comes_back(tmp_path: Path) -> None:
@@ -157,6 +172,19 @@ def test_what_a_board_cannot_have_is_refused_by_what_it_lacks(
         apply(name, root=grow(tmp_path, board))
     assert contents(tmp_path, board) == board
     assert not (tmp_path / STATE).exists()
+
+
+def test_who_has_no_right_changes_nothing_and_is_told_what_helps() -> None:
+    with TemporaryDirectory() as folder:
+        root = grow(Path(folder), NANO)
+        root.chmod(0o755)
+        (root / GOVERNOR).chmod(0o444)
+        ended = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, folder], check=False, capture_output=True, text=True, timeout=60
+        )
+        assert ended.stdout == f"governor-performance needs the right to change /{GOVERNOR}\n"
+        assert contents(root, NANO) == NANO
+        assert not (root / STATE).exists()
 
 
 def test_without_a_place_for_what_was_nothing_is_changed(tmp_path: Path) -> None:

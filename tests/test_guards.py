@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +18,7 @@ from edgecost.devices.commands import Commands, RecordedCommands
 from edgecost.devices.guards import BoardWatch, board_watch, judge
 from edgecost.devices.guards.cooling import ABOVE_MAX_CELSIUS, COOLDOWN_MAX_S, Baseline, wait_until_cool
 from edgecost.devices.guards.judging import Manner
-from edgecost.devices.guards.snapshot import ClockReading, Snapshot
+from edgecost.devices.guards.snapshot import ClockReading, Snapshot, _ticks_of
 from edgecost.profiler.watching import Affects, Fault
 from tests.recorded_trees import NANO, ORIN, PI, X86, Firmware, grow
 
@@ -190,6 +192,24 @@ def test_what_the_process_and_its_children_take_is_not_foreign(tmp_path: Path) -
     assert watch(tmp_path).begin().foreign_busy_s == 9 - 3 - 2
     (tmp_path / f"proc/{pid}/task/{pid}/children").unlink()
     assert watch(tmp_path).begin().foreign_busy_s is None
+
+
+def test_what_a_living_child_takes_is_ours() -> None:
+    burning = "import time\nwhile time.process_time() < 0.3: pass\nprint('done', flush=True); input()"
+    if not any(Path(f"/proc/{os.getpid()}/task").glob("*/children")):
+        pytest.skip("this kernel does not list children")
+    before = _ticks_of(Path("/"), os.getpid())
+    with subprocess.Popen(
+        [sys.executable, "-c", burning], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "done\n"
+        alive = _ticks_of(Path("/"), os.getpid())
+        child.communicate("\n")
+    assert alive - before >= 0.2 * os.sysconf("SC_CLK_TCK")
+    # It is waited for now, and what it took is not lost.
+    assert _ticks_of(Path("/"), os.getpid()) >= alive
 
 
 def test_a_time_is_judged_from_the_last_look_before_it_to_the_first_after_it(tmp_path: Path) -> None:

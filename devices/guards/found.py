@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..commands import Commands
 
-#: Constant on Tegra, whatever the heat.
-_CONSTANT_ZONES = {"PMIC-Die"}
+#: Constant on Tegra, whatever the heat; and radios, which stop telling when they are switched off.
+_NO_ZONES = ("PMIC-Die", "iwlwifi")
 #: Cooling devices that slow nothing down that is measured, by a part of their type.
 _HARMLESS_COOLERS = ("fan", "lcd", "backlight", "wifi", "charger", "tcc offset")
 #: What GPUs of Jetsons are called in the device tree, or in devfreq where that does not tell.
@@ -143,7 +143,7 @@ def _temperatures(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         kind = text_of(folder / "type")
-        if kind is not None and kind not in _CONSTANT_ZONES:
+        if kind is not None and not kind.startswith(_NO_ZONES):
             found[kind if kind not in found else f"{kind} ({folder.name})"] = folder / "temp"
     return found
 
