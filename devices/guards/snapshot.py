@@ -13,7 +13,7 @@ from ..commands import Commands
 from .found import GET_THROTTLED, PMIC, Clock, Sources, number_of, text_of
 
 _BITS = re.compile(r"throttled=0x([0-9a-fA-F]+)\s*")
-_EXT5V = re.compile(r"EXT5V_V\s+volt\(\d+\)=([0-9.]+)V")
+_EXT5V = re.compile(r"EXT5V_V\s+volt\(\d+\)=(\d+(?:\.\d+)?)V")
 
 
 @dataclass(frozen=True)
