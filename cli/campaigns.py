@@ -9,6 +9,7 @@ import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
 from . import luts
+from .controls import control_option
 from .energies import energy
 from .fleet_campaigns import Wanted, list_campaigns, run_on_fleet
 from .memory import memory
@@ -69,6 +70,7 @@ campaign.add_command(energy)
 @click.option("--format", "formats", multiple=True, default=("native",), show_default=True, help="Of the table.")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("."), show_default=True, help="Folder of the table.")
 @click.option("--predictor", type=OUTPUT_FOLDER, help="For cells of the table that could not be measured.")
+@control_option
 @runtime_options
 @db_option
 @json_option

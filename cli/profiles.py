@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
+from .controls import control_option
 from .energy_output import energy_document, print_energy
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
 from .output import Talk, few, interval, megabytes, milliseconds, percent, print_json, print_table
@@ -98,6 +99,7 @@ def control_flow_options(command: Decorated) -> Decorated:
 @click.option("--before", type=INPUT_FILE, help="With --pipeline: your own ONNX step before the model.")
 @click.option("--after", type=INPUT_FILE, help="With --pipeline: your own ONNX step after the model.")
 @click.option("--frame", type=FrameType(), help="With --pipeline: size of the camera's frame, 480x640.")
+@control_option
 @db_option
 @click.option("--keep/--no-keep", default=True, show_default=True, help="Store the measurement in the database.")
 @json_option

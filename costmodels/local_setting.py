@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..devices.guards import board_watch
 from ..devices.host import HostFacts, host_device, read_host
 from ..devices.host_stage import environment_now, host_stage
 from ..profiler.records import SIMULATOR, Device, Environment, RuntimeProfile
@@ -39,7 +40,7 @@ class LocalSetting:
         if is_remote(profile):
             return cls._behind_rpc(facts, profile)
         device = host_device(facts)
-        stage = host_stage(profile, device.identity)
+        stage = host_stage(profile, device.identity, watch=board_watch())
         return cls(facts, device, profile, stage)
 
     @classmethod

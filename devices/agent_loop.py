@@ -20,6 +20,7 @@ from ..profiler.installed import edgecost_version
 from .agent import work_off
 from .agent_home import AgentHome, Membership
 from .backoff import Backoff
+from .guards import board_watch
 from .heartbeat import Heartbeat
 from .host import facts_document, read_conditions, read_host
 from .hub_client import HubClient
@@ -139,6 +140,7 @@ class AgentLoop:
             manner.cpus,
             manner.measure,
             manner.meter,
+            board_watch(),
         )
         self._state = "active"
         self._lease_s, self._wait_s = 0.0, 0.0

@@ -35,6 +35,7 @@ from ..profiler.tasks import Stage, Task
 from ..profiler.workload import Workload
 from .agent import JobSource, MeasuringJob, WorkReport, work_off
 from .energy_work import EnergyWork, NoEnergyWork
+from .guards import BoardWatch
 from .host import memory_limit_bytes, read_host
 from .host_stage import host_stage
 from .lease_hold import LeaseHold, MeasuringStopped, StoppableSupply
@@ -70,6 +71,7 @@ class Desk:
         cpus: those that runners are pinned to; none for the profile's own.
         measure: measures jobs; another one where measuring is not the point.
         meter: name of the power meter for energies; empty for what the board has.
+        watch: over the board; None where it has nothing to be watched.
     """
 
     device_identity: str
@@ -81,6 +83,7 @@ class Desk:
     cpus: tuple[int, ...] = ()
     measure: Measure = work_off
     meter: str = ""
+    watch: BoardWatch | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def _measuring(hold: LeaseHold, desk: Desk) -> tuple[Measure, Mapping[str, Json]
 
 
 def _stage_now(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> Stage:
-    stage = host_stage(profile, desk.device_identity, desk.cpus)
+    watch = None if desk.watch is None else desk.watch.checking(hold.check)
+    stage = host_stage(profile, desk.device_identity, desk.cpus, watch)
     return replace(stage, quiet_canary_ns=hold.lease.quiet_canary_ns)
 
 

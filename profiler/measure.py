@@ -24,12 +24,15 @@ from .overhead import overhead_ms, overhead_probes
 from .protocol import CANARY_LIMIT, Settings, canary_baseline, has_converged, is_exhausted, judge_visit, runner_rules
 from .records import Environment, Json, Status, Visit
 from .tasks import GroupTimes, Listener, Stage, Task
+from .watching import Watched, told, watching
 from .worker import Answer, RunnerDied
 
 #: Deaths of the runner that one group survives; beyond this the machine is at fault, not a workload.
 RESTARTS_MAX = 8
 #: Share of a group's time in which a load that its neighbours know nothing of is waited for.
 PATIENCE = 0.5
+#: How often the guards look while latencies are measured: more often would take time from them.
+GUARD_PERIOD_S = 1.0
 #: The wall clock may be set while a group runs; a step beyond this is told, since time stamps around it mislead.
 CLOCK_STEP_S = 1.0
 
@@ -49,14 +52,26 @@ def measure_group(
         RunnerError: the runner could not be started at all; once it was, tasks end as rejected instead.
     """
     with hold_cpus(stage.cpus):
-        return _Group(tasks, stage, settings, listener, bench).run()
+        waited = stage.watch.wait() if stage.watch is not None and tasks else {}
+        with watching(stage.watch, GUARD_PERIOD_S) as watched:
+            return _Group(tasks, stage, settings, listener, bench, watched, waited).run()
 
 
 class _Group:
     def __init__(
-        self, tasks: Sequence[Task], stage: Stage, settings: Settings, listener: Listener, bench: Bench
+        self,
+        tasks: Sequence[Task],
+        stage: Stage,
+        settings: Settings,
+        listener: Listener,
+        bench: Bench,
+        watched: Watched,
+        waited: Mapping[str, Json],
     ) -> None:
         self.bench = bench
+        self.watched = watched
+        #: How the device was before: ``Watch.wait``.
+        self.waited = waited
         self.stage = stage
         self.settings = settings
         self.listener = listener
@@ -255,7 +270,26 @@ class _Group:
                 ended[name] = limit_status(self.visits[name], self.settings, is_last=is_last)
         change = self._environment_change() if ended else ""
         # Nobody knows at which round it changed, nor which of the visits so far still mean the same.
-        return dict.fromkeys(self._waiting(), (Status.REJECTED, change)) if change else ended
+        if change:
+            return dict.fromkeys(self._waiting(), (Status.REJECTED, change))
+        return self._less_faults(ended) if ended else ended
+
+    def _less_faults(self, ended: dict[str, tuple[Status, str]]) -> dict[str, tuple[Status, str]]:
+        """Where the device was at fault, nobody knows in which rounds: all that wait are rejected, as for a change.
+
+        But those at their last attempt go on, and what they come to is kept and not used.
+        """
+        faults = told(tuple(fault for fault in self.watched.faults() if fault.spoils_latency))
+        if not faults:
+            return ended
+        found = {}
+        for name in self._waiting():
+            if not self.open[name].is_last_attempt:
+                found[name] = (Status.REJECTED, faults)
+            elif name in ended:
+                status, message = ended[name]
+                found[name] = (Status.UNSTABLE, faults) if status.has_latency else (status, f"{message}; {faults}")
+        return found
 
     def _environment_change(self) -> str:
         """What is different now from when the stage was set; empty when nothing is."""
@@ -280,7 +314,7 @@ class _Group:
         )  # fmt: skip
 
     def _conditions(self, name: str, finished: datetime) -> dict[str, Json]:
-        found: dict[str, Json] = {**self.loads.get(name, {})}
+        found: dict[str, Json] = {**self.loads.get(name, {}), **self.waited}
         if self.canaries:
             found["canary_us"] = canary_baseline(self.canaries) / 1e3
         if self.stage.read_conditions is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .records import Environment, Json, Measurement, RuntimeProfile, Visit
+from .watching import Watch
 from .workload import Workload
 
 
@@ -60,6 +61,7 @@ class Stage:
         read_environment: the environment as it is now; a group in which it changed is rejected. None never looks.
         read_conditions: what moves all the time (load, clock, temperature): kept beside the measurement, not judged.
         quiet_canary_ns: what the canary took in earlier, quiet sessions of this device; None where that is not known.
+        watch: what sees faults of the device while it measures; None where nothing does.
         is_unwanted: whether nobody waits for an attempt any more, by its measurement id; asked between rounds.
     """
 
@@ -71,6 +73,7 @@ class Stage:
     read_conditions: Callable[[], Mapping[str, Json]] | None = field(default=None, compare=False)
     quiet_canary_ns: float | None = field(default=None, compare=False)
     is_unwanted: Callable[[str], bool] | None = field(default=None, compare=False)
+    watch: Watch | None = field(default=None, compare=False)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from ..protocol import Settings, runner_rules
 from ..readings import Energy, Reading
 from ..records import Json, Measurement, Status
 from ..tasks import Stage, Task
+from ..watching import Watched, told, watching
 from ..worker import Answer, RunnerDied
 from ..workload import Workload
 from .meter import Meter
@@ -25,6 +26,8 @@ from .session import EnergySession, measure_load
 from .windows import EnergySettings, Guard, Span
 
 PURPOSE = "energy"
+#: How often the guards look while a meter reads.
+GUARD_PERIOD_S = 0.25
 
 
 class _Failed(Exception):
@@ -104,7 +107,9 @@ class EnergyBench:
         before = stage.read_conditions() if stage.read_conditions else {}
         try:
             with hold_cpus(stage.cpus):
-                made = self._windows(task.workload, stage)
+                conditions |= stage.watch.wait() if stage.watch is not None else {}
+                with watching(stage.watch, GUARD_PERIOD_S) as watched:
+                    made = self._windows(task.workload, stage, self._guard(watched))
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
         except _Failed as failed:
@@ -121,13 +126,25 @@ class EnergyBench:
         )  # fmt: skip
         return replace(concluded, energy=energy)
 
-    def _windows(self, workload: Workload, stage: Stage) -> EnergySession:
+    def _guard(self, watched: Watched) -> Guard:
+        """What else is wrong with a time: as the bench was told, and as the device is watched."""
+
+        def guard(span: Span) -> str:
+            own = self.guard(span)
+            if own:
+                return own
+            faults = watched.faults_between(span.begin_ns, span.end_ns, is_busy=span.runs > 0)
+            return told(tuple(fault for fault in faults if fault.spoils_energy))
+
+        return guard
+
+    def _windows(self, workload: Workload, stage: Stage, guard: Guard) -> EnergySession:
         if not self.knows_overhead:
             empty = next(iter(overhead_probes().values()))
-            self.overhead_mj, self.knows_overhead = self._session(empty, stage).energy.gross_median_mj, True
-        return self._session(workload, stage)
+            self.overhead_mj, self.knows_overhead = self._session(empty, stage, guard).energy.gross_median_mj, True
+        return self._session(workload, stage, guard)
 
-    def _session(self, workload: Workload, stage: Stage) -> EnergySession:
+    def _session(self, workload: Workload, stage: Stage, guard: Guard) -> EnergySession:
         try:
             request = self.bench.loader.request("energy", workload, self.settings.seed)
             with RunnerClient(
@@ -144,7 +161,7 @@ class EnergyBench:
                 load = RunnerLoad(runner, "energy", self.settings.visit_timeout_s)
                 return measure_load(
                     load, self.meter, self.energy,
-                    guard=self.guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
+                    guard=guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
                 )  # fmt: skip
         except LoadRefused as refusal:
             raise _Failed(refusal.status, refusal.message) from refusal

@@ -1,0 +1,137 @@
+"""``edgecost control``: settings of a board that are applied by name and restored; and ``--control`` of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+import click
+
+from ..profiler.errors import UsageError
+from .options import json_option
+from .output import print_json, print_table
+
+Returned = TypeVar("Returned")
+
+
+def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
+    """``--control``: apply a control profile for as long as the command runs."""
+
+    @wraps(command)
+    def controlled_command(*values: object, control_name: str | None, **options: object) -> Returned:
+        if control_name is None:
+            return command(*values, **options)
+        if options.get("selector") is not None:
+            raise UsageError(
+                "--control is of this machine, and --device measures on others",
+                remedy="on each board, as root: edgecost control apply NAME",
+            )
+        from ..devices.control import controlled
+
+        with controlled(control_name):
+            return command(*values, **options)
+
+    return click.option(
+        "--control",
+        "control_name",
+        metavar="NAME",
+        help="Apply a control profile meanwhile, see `edgecost control list`.",
+    )(controlled_command)
+
+
+@click.group()
+def control() -> None:
+    """Settings of a board (governor, power mode, clocks), applied by name and restored."""
+
+
+@control.command("list", epilog="Example:  edgecost control list")
+@json_option
+def list_profiles(as_json: bool) -> None:
+    """The control profiles, and what each would change on this board."""
+    from pathlib import Path
+
+    from ..devices.control import PROFILES
+
+    found = []
+    for profile in PROFILES.values():
+        try:
+            changes, problem = profile.plan(Path("/")).lines(), ""
+        except UsageError as error:
+            changes, problem = [], error.message
+        found.append((profile, changes, problem))
+    if as_json:
+        rows = [
+            {"name": profile.name, "summary": profile.summary, "changes": changes, "problem": problem or None}
+            for profile, changes, problem in found
+        ]
+        print_json({"profiles": rows})
+        return
+    print_table(
+        "Control profiles: give one to a command with --control NAME",
+        ["name", "what it is", "changes here"],
+        [
+            [profile.name, profile.summary, problem or "\n".join(changes) or "nothing"]
+            for profile, changes, problem in found
+        ],
+        left=3,
+    )
+
+
+@control.command("show", epilog="Example:  edgecost control show")
+@json_option
+def show_applied(as_json: bool) -> None:
+    """Which profile is applied, and what will be restored."""
+    from ..devices.control import show
+
+    found = show()
+    if as_json:
+        files = {} if found is None else {f"/{path}": text for path, text in found.files.items()}
+        print_json(
+            {
+                "applied": None if found is None else found.profile,
+                "mode": None if found is None else found.mode,
+                "files": files,
+            }
+        )
+        return
+    if found is None:
+        click.echo("No control profile is applied: there is nothing to restore.")
+        return
+    click.echo(f"{found.profile} is applied. `edgecost control restore` brings back:")
+    if found.mode is not None:
+        click.echo(f"  nvpmodel -m {found.mode}")
+    for path, text in found.files.items():
+        click.echo(f"  /{path} ← {text}")
+
+
+@control.command("apply", epilog="Example:  edgecost control apply governor-performance")
+@click.argument("name")
+@json_option
+def apply_profile(name: str, as_json: bool) -> None:
+    """Apply NAME until `edgecost control restore`; what was before is kept on the disk first."""
+    from ..devices.control import apply
+
+    apply(name, by_hand=True)
+    if as_json:
+        print_json({"applied": name})
+        return
+    click.echo(f"{name} is applied. Bring back what was before:  edgecost control restore")
+
+
+@control.command("restore", epilog="Example:  edgecost control restore")
+@json_option
+def restore_board(as_json: bool) -> None:
+    """Bring back what was before a profile was applied, by hand or by a command that died."""
+    from ..devices.control import restore
+
+    done = restore()
+    if as_json:
+        print_json({"restored": done.profile or None, "gone": [f"/{path}" for path in done.gone]})
+        return
+    if not done.profile:
+        click.echo("No control profile is applied: there is nothing to restore.")
+        return
+    click.echo(f"Restored to what was before {done.profile}.")
+    for path in done.gone:
+        click.echo(f"! /{path} is not there any more")

@@ -1,0 +1,174 @@
+"""Looks at a board → faults of the time between. A source that vanished or started anew is a fault, never silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ...profiler.watching import Affects, Fault
+from .snapshot import ClockReading, Snapshot
+
+#: A clock under load below this share of what it is locked to, or of what it was at first.
+CLOCK_MIN = 0.98
+#: Of boards that are fed with 5 V, in mV.
+SUPPLY_MIN_MV = 4750.0
+#: What others may take, as a share of one CPU.
+FOREIGN_MAX = 0.05
+#: A task that runs at rest besides the one that looks.
+RUNNABLE_MAX = 1
+#: ``vcgencmd get_throttled``: what is now; the same 16 bits further on is what was, until the firmware forgets it.
+PI_BITS = {0: ("undervoltage", "too low a supply"), 1: ("throttled", "the CPU's clock is capped"),
+           2: ("throttled", "throttled"), 3: ("throttled", "the soft limit of temperature is reached")}  # fmt: skip
+_SINCE = 16
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a time is judged.
+
+    Attributes:
+        cpus: those that were measured on; none for all.
+        cpu_clocks: which CPUs a clock is of; clocks that are not named here are of something else.
+        first_clocks: what clocks were in the first busy time; a clock that is locked is compared to its lock.
+        is_busy: whether a workload ran all the time: then clocks that nothing locks are compared, too.
+        is_rest: whether none did.
+    """
+
+    cpus: frozenset[int] = frozenset()
+    cpu_clocks: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    first_clocks: Mapping[str, float] = field(default_factory=dict)
+    is_busy: bool = False
+    is_rest: bool = False
+
+    def concerns(self, clock: str) -> bool:
+        """Whether a clock is one of the CPUs that were measured on; all others are looked at where they are locked."""
+        cpus = self.cpu_clocks.get(clock)
+        return cpus is not None and (not self.cpus or bool(cpus & self.cpus))
+
+
+def judge(
+    begin: Snapshot, end: Snapshot, between: Sequence[Snapshot] = (), manner: Manner | None = None
+) -> tuple[Fault, ...]:
+    """What was wrong between two looks.
+
+    Args:
+        between: looks in the meantime, in order of time.
+    """
+    manner = manner or Manner()
+    looks = [begin, *between, end]
+    found = [
+        *_counters(looks),
+        *_bits(looks),
+        *_states(looks),
+        *_clocks(between, manner),
+        *_supply(looks),
+        *_others(looks, manner),
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def mean_clocks(looks: Sequence[Snapshot]) -> dict[str, float]:
+    """Of clocks that every look could read."""
+    names = {name for look in looks for name in look.clocks}
+    read = {name: [look.clocks[name].now for look in looks if name in look.clocks] for name in names}
+    known = {name: [one for one in values if one is not None] for name, values in read.items()}
+    return {name: sum(known[name]) / len(known[name]) for name in sorted(names) if len(known[name]) == len(looks)}
+
+
+def _counters(looks: Sequence[Snapshot]) -> Iterator[Fault]:
+    for name in sorted({name for look in looks for name in look.counters}):
+        values = [look.counters.get(name) for look in looks]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            yield Fault("unknown", f"{name}, which counts throttling, could not be read")
+        if any(later < earlier for earlier, later in pairwise(known)):
+            yield Fault("unknown", f"{name}, which counts throttling, started anew: {known[0]} → {known[-1]}")
+        elif known and known[-1] > known[0]:
+            yield Fault("throttled", f"{name} grew by {known[-1] - known[0]}")
+
+
+def _bits(looks: Sequence[Snapshot]) -> Iterator[Fault]:
+    asked = [look for look in looks if look.has_bits]
+    bits = [look.bits for look in asked if look.bits is not None]
+    if len(bits) < len(asked):
+        yield Fault("unknown", "vcgencmd get_throttled did not answer")
+    for bit, (kind, what) in PI_BITS.items():
+        if any(value >> bit & 1 for value in bits):
+            yield Fault(kind, f"{what} (bit {bit})")
+        # What has been set since the look before happened between the two. One that was set before says nothing, and
+        # one that is cleared neither: the kernel's own driver asks the firmware to forget.
+        elif any(
+            later >> (bit + _SINCE) & 1 and not earlier >> (bit + _SINCE) & 1 for earlier, later in pairwise(bits)
+        ):
+            yield Fault(kind, f"{what}, in the meantime (bit {bit + _SINCE})")
+
+
+def _states(looks: Sequence[Snapshot]) -> Iterator[Fault]:
+    for name in sorted({name for look in looks for name in look.coolers}):
+        states = [look.coolers.get(name) for look in looks]
+        if None in states:
+            yield Fault("unknown", f"the state of {name} could not be read")
+        # An idle powerclamp says -1.
+        if (worst := max((state for state in states if state is not None), default=0)) > 0:
+            yield Fault("cooling", f"{name} is at {worst}")
+    for name in sorted({name for look in looks for name in look.alarms}):
+        alarms = [look.alarms.get(name) for look in looks]
+        if None in alarms:
+            yield Fault("unknown", f"the alarm of {name} could not be read")
+        if any(alarms):
+            yield Fault("undervoltage", f"{name} tells of too low a supply")
+
+
+def _clocks(between: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
+    """Only of looks from inside: at the beginning and the end nothing need run."""
+    if not between:
+        return
+    means = mean_clocks(between)
+    for name in sorted({name for look in between for name in look.clocks}):
+        readings = [look.clocks[name] for look in between if name in look.clocks]
+        known = [reading for reading in readings if reading.now is not None]
+        if not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
+            continue
+        mean = means.get(name, sum(reading.now or 0 for reading in known) / len(known))
+        limit, why = _expected(name, known, manner)
+        if limit is not None and mean < CLOCK_MIN * limit:
+            yield Fault("slow_clock", f"{name} ran at {mean / limit:.0%} of {why}")
+
+
+def _expected(name: str, readings: Sequence[ClockReading], manner: Manner) -> tuple[float | None, str]:
+    """What a clock should be, where anything says so: a free one may well be low while nothing needs it."""
+    if all(reading.is_locked for reading in readings):
+        return readings[0].high, "what it is locked to"
+    if manner.is_busy and manner.concerns(name):
+        return manner.first_clocks.get(name), "what it was at first"
+    return None, ""
+
+
+def _supply(looks: Sequence[Snapshot]) -> Iterator[Fault]:
+    for name in sorted({name for look in looks for name in look.supplies_mv}):
+        # A look that is not in full leaves some out.
+        values = [look.supplies_mv[name] for look in looks if name in look.supplies_mv]
+        known = [value for value in values if value is not None]
+        if not known:
+            yield Fault("unknown", f"the voltage of {name} could not be read", Affects.ENERGY)
+        elif min(known) < SUPPLY_MIN_MV:
+            yield Fault("undervoltage", f"{name} fell to {min(known) / 1e3:.2f} V")
+
+
+def _others(looks: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
+    """What else the machine did. Latencies have the canary for that."""
+    begin, end = looks[0], looks[-1]
+    # Between the end of the first look and the beginning of the last, at the least, so that no time is too short.
+    seconds = (end.at_ns - begin.at_ns) / 1e9
+    if begin.foreign_busy_s is not None and end.foreign_busy_s is not None and seconds > 0:
+        share = (end.foreign_busy_s - begin.foreign_busy_s) / seconds
+        if share > FOREIGN_MAX:
+            yield Fault("foreign_load", f"other programs took {share:.0%} of a CPU", Affects.ENERGY)
+    if begin.swapped_pages is not None and end.swapped_pages is not None:
+        pages = end.swapped_pages - begin.swapped_pages
+        if pages > 0:
+            yield Fault("swap", f"{pages} pages were swapped")
+    waiting = [look.runnable for look in looks if look.runnable is not None]
+    if manner.is_rest and sum(count > RUNNABLE_MAX for count in waiting) > len(waiting) / 2:
+        yield Fault("foreign_load", f"{max(waiting)} tasks could run while the device should rest", Affects.ENERGY)
