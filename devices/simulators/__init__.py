@@ -43,7 +43,7 @@ GROUP = "edgecost.devices"
 #: What makes a simulator from its options.
 Factory = Callable[[Mapping[str, str]], SimulatedDevice]
 
-_BUILT_IN: dict[str, Factory] = {"roofline": roofline, "systolic": systolic_array}
+_BUILT_IN: dict[str, Factory] = {"core": roofline, "systolic": systolic_array}
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Roofline:
     def device(self) -> Device:
         one = self.design
         text = f"roofline of {one.peak_gflops:g} GFLOP/s, {one.cache_kb:g} kB of cache, {one.dram_gbps:g} GB/s"
-        return describe(f"roofline-{one.peak_gflops:g}-{one.dram_gbps:g}", asdict(one), text)
+        return describe(f"core-{one.peak_gflops:g}-{one.dram_gbps:g}", asdict(one), text)
 
     def cost(self, workload: Workload) -> SimulatedCost:
         """Every node in turn."""
@@ -129,7 +129,7 @@ def roofline(options: Mapping[str, str]) -> Roofline:
     strange = sorted(set(options) - set(known))
     if strange:
         told = ", ".join(f"{name} ({value})" for name, value in known.items())
-        raise UsageError(f"roofline has no parameter {strange[0]!r}", remedy=f"it has {told}")
+        raise UsageError(f"core has no parameter {strange[0]!r}", remedy=f"it has {told}")
     return Roofline(RooflineDesign(**{name: _number(name, text) for name, text in options.items()}))
 
 

@@ -74,7 +74,7 @@ class _Session:
         """Nothing is copied."""
 
 
-class VirtualRuntime(real.Runtime):  # type: ignore[misc, no-untyped-call]  # the runner has no annotations
+class VirtualRuntime(real.Runtime):
     """What the runner asks of a runtime, answered by the machine."""
 
     def __init__(self, machine: Machine, name: str) -> None:
@@ -102,7 +102,7 @@ class VirtualRuntime(real.Runtime):  # type: ignore[misc, no-untyped-call]  # th
         return _COLD[self._runs] if self._runs < len(_COLD) else 1.0
 
 
-class VirtualRunner(real.Runner):  # type: ignore[misc, no-untyped-call]  # as above
+class VirtualRunner(real.Runner):
     """The runner by the machine's clock; what it asks its own process for, it asks the machine."""
 
     def __init__(self, answer: Callable[[Message], None], machine: Machine, name: str) -> None:
@@ -141,7 +141,7 @@ class VirtualRunner(real.Runner):  # type: ignore[misc, no-untyped-call]  # as a
         try:
             self.runtime.opened(request)
         except MemoryError as error:
-            self._failed(request, "out_of_memory", error)
+            self._failed(request, "out_of_memory", error)  # type: ignore[no-untyped-call]  # the runner has no annotations
             return
         self.answer(
             {

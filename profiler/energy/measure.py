@@ -20,7 +20,7 @@ from ..protocol import Settings, runner_rules
 from ..readings import Energy, Reading
 from ..records import Json, Measurement, Status
 from ..tasks import Stage, Task
-from ..worker import RunnerDied
+from ..worker import Answer, RunnerDied
 from ..workload import Workload
 from .meter import Meter
 from .session import EnergySession, Load, measure_load
@@ -48,7 +48,7 @@ class RunnerLoad:
 
     def run(self, lead_s: float, window_s: float) -> Span:
         """As ``session.Load.run``."""
-        request = {
+        request: Answer = {
             "verb": "burn", "id": self._name, "lead_ns": round(lead_s * 1e9), "window_ns": round(window_s * 1e9),
         }  # fmt: skip
         self._runner.send(request, self._timeout_s)
