@@ -29,7 +29,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def command(home: Path, manner: Manner) -> list[str]:
     """The command line that runs an agent by this file."""
-    options = {"home": str(home), "until_idle_s": manner.until_idle_s, "cpus": list(manner.cpus)}
+    options = {"home": str(home), "until_idle_s": manner.until_idle_s, "cpus": list(manner.cpus), "meter": manner.meter}
     return [sys.executable, "-m", __name__, json.dumps(options)]
 
 
@@ -43,7 +43,7 @@ def main(options: str) -> int:
     if os.environ.pop(_OWN_ARENAS, ""):
         del os.environ[_ARENAS]
     found = json.loads(options)
-    manner = Manner(found["until_idle_s"], tuple(found["cpus"]))
+    manner = Manner(found["until_idle_s"], tuple(found["cpus"]), meter=found["meter"])
     told = line_writer()
     try:
         run_until_told(AgentService(AgentHome(Path(found["home"])), told, manner))

@@ -85,7 +85,8 @@ def enroll(
 @home_option
 @click.option("--until-idle", "until_idle_s", type=BudgetType(), help="End when there was no work for this time.")
 @click.option("--cpu", "cpus", type=click.IntRange(min=0), multiple=True, help="Pin runners to this CPU; repeatable.")
-def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...]) -> None:
+@click.option("--meter", metavar="NAME", default="", help="Power meter, see `edgecost doctor`.  [default: the board's]")
+def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...], meter: str) -> None:
     """Measure what the hub asks for, until told to end (SIGTERM, Ctrl-C).
 
     Results are kept in the agent's folder until the hub has them: a hub that is away is waited for, and after a power
@@ -99,7 +100,7 @@ def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...]) 
     missing = sorted(set(cpus) - set(allowed_cpus()))
     if missing:
         raise UsageError(f"CPU {missing[0]} is not among those that this process may use: {allowed_cpus()}")
-    started = command(_home(folder).folder, Manner(until_idle_s, tuple(sorted(set(cpus)))))
+    started = command(_home(folder).folder, Manner(until_idle_s, tuple(sorted(set(cpus))), meter=meter))
     os.execve(started[0], started, with_one_arena(os.environ))
 
 

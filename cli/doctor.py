@@ -5,13 +5,21 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import click
 
+from .energy_output import watts
 from .options import json_option
-from .output import print_json, print_table
+from .output import milliseconds, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..devices.sensors.source import Problem
+    from ..devices.sensors.survey import SurveyedSensor
+    from ..profiler.energy.meter import MeterFacts
 
 #: Packages by what they are for.
 _PACKAGES = {
@@ -38,11 +46,14 @@ _TUNING_FFI = "0.1.14.post1"
 def doctor(as_json: bool) -> int:
     """What is installed, what this machine is, what would disturb measurements. Exit code 9 if a package is missing."""
     from ..devices.host import facts_document, find_noise, host_device, read_host
+    from ..devices.sensors import find_sensors
+    from ..devices.sensors.survey import survey
     from ..profiler.errors import MissingPackage
 
     facts = read_host()
     device = host_device(facts)
     findings = find_noise(facts)
+    meters, meter_problems = survey(find_sensors())
     installed = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in installed.items() if found is None and name not in _OPTIONAL]
     ffi = _version("apache-tvm-ffi")
@@ -60,6 +71,8 @@ def doctor(as_json: bool) -> int:
                 "device": device.description,
                 "device_identity": device.identity,
                 "facts": dict(facts_document(facts)),
+                "power_meters": [dict(one.document()) for one in meters],
+                "power_problems": [asdict(one) for one in meter_problems],
                 "findings": [{"what": f.what, "consequence": f.consequence, "remedy": f.remedy} for f in findings],
             }
         )
@@ -69,6 +82,7 @@ def doctor(as_json: bool) -> int:
     )
     click.echo(f"{device.name}: {device.description}, {facts.kernel}\n")
     _print_packages(installed, ffi)
+    _print_meters(meters, meter_problems)
     for finding in findings:
         click.echo(f"! {finding.what}\n    {finding.consequence}\n    → {finding.remedy}")
     if not findings:
@@ -88,6 +102,34 @@ def _print_packages(installed: Mapping[str, str | None], ffi: str | None) -> Non
         print_table("Packages", ["package", "version", "for"], rows, left=3)
     if installed["apache-tvm"] is not None:
         click.echo(_tuning_note(ffi))
+
+
+def _print_meters(meters: Sequence[SurveyedSensor], problems: Sequence[Problem]) -> None:
+    rows = [
+        [
+            f"{one.facts.name}{' *' if one.is_whole else ''}",
+            one.facts.scope,
+            "–" if one.power_mw is None else watts(one.power_mw),
+            _step(one.facts),
+            f"{1 / one.facts.period_s:.3g} Hz",
+            milliseconds(one.cost.median_ms),
+            f"{one.window_s:.3g} s",
+        ]
+        for one in meters
+    ]
+    if rows:
+        heads = ["power meter (* of the whole)", "scope", "now", "step", "rate", "a reading", "window"]
+        print_table("Power meters", heads, rows, left=2)
+    for problem in problems:
+        click.echo(f"! {problem.what}" + (f"\n    → {problem.remedy}" if problem.remedy else ""))
+    if not any(one.is_whole for one in meters):
+        click.echo("Energy cannot be measured here without a power meter: docs/how-to/add-a-power-meter.md\n")
+
+
+def _step(facts: MeterFacts) -> str:
+    if facts.resolution is None:
+        return "–"
+    return f"{facts.resolution:g} {'mW' if facts.counts.value == 'power' else 'mJ'}"
 
 
 def _tuning_note(ffi: str | None) -> str:

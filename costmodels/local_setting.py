@@ -37,7 +37,7 @@ class LocalSetting:
         facts = read_host()
         profile = profile or host_profile()
         if profile.runtime == VIRTUAL:
-            from ..devices.virtual.presets import of_profile  # simulators come with it
+            from ..devices.virtual.catalogue import of_profile  # simulators come with it
 
             virtual = of_profile(profile)
             device = virtual.device()

@@ -52,12 +52,14 @@ class Manner:
         cpus: those that runners are pinned to; none for the runtime's own.
         rest_s: see ``REST_S``.
         measure: measures jobs; another one where measuring is not the point.
+        meter: name of the power meter for energies; empty for what the board has.
     """
 
     until_idle_s: float | None = None
     cpus: tuple[int, ...] = ()
     rest_s: float = REST_S
     measure: Measure = work_off
+    meter: str = ""
 
 
 class Ending:
@@ -128,7 +130,15 @@ class AgentLoop:
         self._offers = Offers(membership.runtimes)
         self._models = ModelCache(home.models_path)
         self._desk = Desk(
-            membership.device.identity, self._offers, spool, outbox, self._fetch, told, manner.cpus, manner.measure
+            membership.device.identity,
+            self._offers,
+            spool,
+            outbox,
+            self._fetch,
+            told,
+            manner.cpus,
+            manner.measure,
+            manner.meter,
         )
         self._state = "active"
         self._lease_s, self._wait_s = 0.0, 0.0

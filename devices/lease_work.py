@@ -12,7 +12,6 @@ from typing import Protocol
 
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
-from ..profiler.energy.meter import Meter
 from ..profiler.errors import (
     BadDocument,
     EdgecostError,
@@ -44,7 +43,6 @@ from .leased_work import Fetch, gate_limits, workload_of
 from .offers import Offers
 from .outbox import Outbox
 from .recovery import concluded
-from .sensors import open_meter
 from .spool import Spool
 from .told import Told, Weight
 
@@ -71,7 +69,7 @@ class Desk:
         fetch: fetches a model.
         cpus: those that runners are pinned to; none for the profile's own.
         measure: measures jobs; another one where measuring is not the point.
-        open_meter: opens the board's power meter.
+        meter: name of the power meter for energies; empty for what the board has.
     """
 
     device_identity: str
@@ -82,7 +80,7 @@ class Desk:
     told: Told
     cpus: tuple[int, ...] = ()
     measure: Measure = work_off
-    open_meter: Callable[[], Meter] = open_meter
+    meter: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,11 +150,13 @@ def _measuring(hold: LeaseHold, desk: Desk) -> tuple[Measure, Mapping[str, Json]
     energy = hold.lease.energy
     if energy is None:
         return desk.measure, None
+    from .sensors import open_meter  # boards that never measure energies do without
+
     try:
-        meter = desk.open_meter()
+        meter = open_meter(desk.meter or None)
     except NoMeter as error:
         return NoEnergyWork(Reading.UNSUPPORTED, error.message), None
-    except MeterError as error:
+    except (MeterError, UsageError) as error:
         return NoEnergyWork(Reading.UNAVAILABLE, error.message), None
     return EnergyWork(meter, energy), meter.facts.document()
 

@@ -28,10 +28,12 @@
     │   ├── HubUnreachable
     │   ├── HubRefused
     │   └── BadDocument
-    └── ClusterError             12   workers that were to compute cannot be used
-        ├── ClusterUnreachable
-        ├── ClusterMismatch
-        └── WorkerLost
+    ├── ClusterError             12   workers that were to compute cannot be used
+    │   ├── ClusterUnreachable
+    │   ├── ClusterMismatch
+    │   └── WorkerLost
+    └── MeterError               13   a power meter cannot be used
+        └── NoMeter
 """
 
 from __future__ import annotations

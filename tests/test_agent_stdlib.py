@@ -150,7 +150,7 @@ def test_what_talks_to_a_hub_is_imported_alone(module: str, tmp_path: Path) -> N
 
 def test_an_agent_serves_its_hub_with_the_standard_library_alone(tmp_path: Path) -> None:
     with served(LittleHub(jobs=[job(1), job(2)])) as hub:
-        options = json.dumps({"home": str(home_at(tmp_path, hub).folder), "until_idle_s": 1.0, "cpus": []})
+        options = json.dumps({"home": str(home_at(tmp_path, hub).folder), "until_idle_s": 1.0, "cpus": [], "meter": ""})
         program = f"from edgecost.cli.agent_process import main\nprint(main({options!r}))"
         assert run_alone(program, tmp_path) == "0\n"
     assert {result.job_id for result in hub.results.values()} == {1, 2}
@@ -176,4 +176,5 @@ def test_an_agent_measures_with_the_standard_library_alone(tmp_path: Path, profi
         may_be = {Status.OK, Status.UNCONVERGED, Status.REJECTED} if expected is Status.OK else {expected}
         assert Status(status) in may_be
         assert (median_ms is not None and median_ms > 0) == Status(status).has_latency
-        assert not Status(status).has_latency or overhead_ms is not None
+        # The empty graph may have been taken its visits, too.
+        assert overhead_ms is None or 0 < overhead_ms < 1.0

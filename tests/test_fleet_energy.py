@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edgecost.db import Store
+from edgecost.db.records import NewJob
+from edgecost.devices.agent_home import AgentHome
+from edgecost.devices.agent_loop import Manner
+from edgecost.devices.enrolling import enrol as enrol_board
+from edgecost.devices.hub_connection import Place
+from edgecost.devices.sensors import find_sensors
+from edgecost.devices.service import AgentService
+from edgecost.hub.settings import HubSettings
 from edgecost.profiler.documents import document_of
 from edgecost.profiler.energy.meter import Counts, MeterFacts
 from edgecost.profiler.energy.windows import EnergySettings
@@ -14,7 +25,10 @@ from edgecost.profiler.errors import BadDocument
 from edgecost.profiler.fleet_protocol import Result
 from edgecost.profiler.readings import Energy, Reading
 from edgecost.profiler.records import Status
-from tests.fleet_store import PROFILE, PROTOCOL, Board, campaign, enrol, result
+from edgecost.profiler.runtimes import BUILT_IN, host_profile
+from tests.fleet_store import PROFILE, PROTOCOL, Board, campaign, enrol, result, workload
+from tests.hub_server import served
+from tests.little_hub import LOOSE
 
 LEASE_S = 60.0
 METER = MeterFacts("ina3221x 6-0040", "ina3221x", "POM_5V_IN", "module", Counts.POWER, 40.0, 0.02)
@@ -101,3 +115,62 @@ def test_nothing_is_no_answer_to_who_asked_for_an_energy(store: Store, board: Bo
         store.fleet.accept(board.agent_id, with_energy(result(board, batch), None))
     crashed = result(board, batch, status=Status.CRASHED)
     assert store.fleet.accept(board.agent_id, crashed).verdict == "attempt"
+
+
+#: A meter whose power is that of the runner: what it uses of a processor, as four watts above one.
+METER_PROGRAM = """
+import glob, os, time
+tick = os.sysconf("SC_CLK_TCK")
+def busy():
+    total = 0.0
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            if b"profiler/runner.py" in open(path, "rb").read():
+                fields = open(path.replace("cmdline", "stat")).read().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / tick
+        except OSError:
+            pass
+    return total
+last, then = busy(), time.time()
+while True:
+    time.sleep(0.05)
+    now, moment = busy(), time.time()
+    print(f"{moment:.6f},{1.0 + 4.0 * min(1.0, max(0.0, now - last) / (moment - then)):.3f}", flush=True)
+    last, then = now, moment
+"""
+#: Short windows: what is shown is the way, not the number.
+BRIEF = EnergySettings(
+    target=0.5, windows_max=6, readings_min=5, edge_error=0.4, window_min_s=0.2, settle_s=0.05, gap_periods=40.0,
+    achieved_min=0.1, failures_max=0.5, rejected_max=10,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("meter", ["exec:" + shlex.join([sys.executable, "-c", METER_PROGRAM]), ""])
+def test_a_board_measures_energies_with_its_meter_and_one_without_says_so(
+    file_store: Store, tmp_path: Path, meter: str
+) -> None:
+    store, home = file_store, AgentHome(tmp_path / "agent")
+    chain = workload(2_000_000)
+    said: list[str] = []
+    with served(store, HubSettings(lease_s=30.0, wait_s=1.0, poll_s=0.05, reap_s=0.5)) as hub:
+        code = store.fleet.make_code({"pool": "nano"}, by="keeper").code
+        enrol_board(home, Place(hub.url), code, (BUILT_IN["ort"],), name="nano-1")
+        document = {"runtime": "ort", "profile_hash": host_profile().profile_hash, "protocol": document_of(LOOSE)}
+        campaign_id = store.open_campaign("energy", "test", {**document, "energy": document_of(BRIEF)}, "pool=nano")
+        store.put_workload(chain)
+        store.add_jobs(campaign_id, [NewJob(chain.graph_hash, "cell", chain.name, 0, "energy/1")])
+        AgentService(home, lambda _, text: said.append(text), Manner(until_idle_s=3.0, meter=meter)).run()
+        (job,) = store.fleet.jobs(campaign="energy", limit=10)
+    found = store.measurements(usable_only=False, of=None)
+    energy = found[0].energy
+    assert energy is not None
+    if not meter and find_sensors().whole == ():
+        assert (job.state, energy.status) == ("done", Reading.UNSUPPORTED), said
+        return
+    # A machine whose CPUs others take may reject windows: then it is tried again, and says why.
+    assert energy.status in (Reading.OK, Reading.UNCONVERGED, Reading.BELOW_RESOLUTION, Reading.REJECTED), said
+    assert energy.scope
+    if energy.status.has_number:
+        assert job.state == "done"
+        assert energy.sensor_hash is not None
+        assert (energy.active_mw or 0.0) > (energy.idle_mw or 0.0)

@@ -28,7 +28,7 @@ def test_energies_are_unbiased_and_their_intervals_hold_for_every_kind_of_sensor
         assert side.bounds is not None
         assert side.bounds >= 0.96
         assert side.chance is not None
-        # 30 sessions know a share of 95 % within 8 %; benchmarks/energy_coverage.py looks closer. A plug's steps are
+        # 30 sessions know a share of 95 % within 8 %; benchmarks/energy_scenes.py looks closer. A plug's steps are
         # wider than what moves at rest: every window errs by the same part of a step, which is no chance.
         assert side.chance >= 0.8 or (kind == "plug" and side is made.net)
 
@@ -51,9 +51,7 @@ def test_a_sensor_is_what_its_kind_says_and_errs_inside_its_bounds() -> None:
             assert abs(error.offset_mw) <= (facts.offset_mw or 0.0)
 
 
-def session(
-    faults: Faults, *, kind: str = "ina3221-iio", seed: int = 3, wraps_mj: float | None = None
-) -> EnergySession:
+def session(faults: Faults, *, kind: str = "ina3221x", seed: int = 3, wraps_mj: float | None = None) -> EnergySession:
     machine = Machine(replace(STEADY, faults=faults), seed)
     load = VirtualLoad(machine, 8.0, 4000.0)
     return play(load, VirtualMeter(machine, SENSORS[kind], seed, error=SensorError(), wraps_mj=wraps_mj), seed)

@@ -7,7 +7,7 @@ nobody here has checked them on a board.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ class _Rail:
 
     name: str
     chip: str
-    opener: partial[Source]
+    opener: Callable[[], Source]
     facts: MeterFacts
 
 
@@ -111,7 +111,7 @@ def _of_nvidia(root: Path, problems: list[Problem]) -> Iterator[_Rail]:
             if name is None or name in UNCONNECTED:
                 continue
             pair, power = folder / f"ui_input_{index}", folder / f"in_power{index}_input"
-            opener: partial[Source] = partial(_Pair, pair) if pair.exists() else partial(_Power, power)
+            opener: Callable[[], Source] = partial(_Pair, pair) if pair.exists() else partial(_Power, power)
             # Only the Nano's shunt is known, by what was read on Nanos.
             step_mw = _SHUNT_STEP_UV / _NANO_SHUNT_UOHM * 1e3 * _NANO_V if name.startswith("POM_5V_") else None
             facts = _facts(chip, name, "ina3221x", _IIO_PERIOD_S, step_mw)

@@ -21,9 +21,9 @@ from ...profiler.tasks import Stage
 from ...profiler.worker import Answer, Spawned
 from ...profiler.workload import Workload
 from ..simulators.role import SimulatedCost, checked_cost
+from .catalogue import VirtualDevice, of_profile
 from .load import VirtualLoad
 from .machine import Machine
-from .presets import VirtualDevice, of_profile
 from .sensors import SENSORS, SensorError, VirtualMeter
 
 

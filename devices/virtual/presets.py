@@ -1,103 +1,73 @@
-"""Virtual devices by name: a law, the character of the machine around it, and the sensor that it has.
+"""Sensors as real ones are, one of each kind, for boards that never were: their facts are those of ``devices/sensors``.
 
-The numbers are plausible for boards of their name and were measured on none. Any simulator can be the law of another.
+Noise, gain and offset are plausible and not measured; gain and offset lie inside what the facts bound them by.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...profiler.errors import UsageError
-from ...profiler.records import VIRTUAL, Device, Environment, RuntimeProfile
-from ..simulators import open_simulator
-from ..simulators.role import SimulatedDevice
-from ..simulators.roofline import Roofline, RooflineDesign
-from .machine import Character
-
-#: How the description of a virtual device begins, so that nobody takes its numbers for a board's.
-MARK = "virtual: "
-#: Before the name of a simulator, it is the law of a machine with the first preset's character.
-PREFIX = f"{VIRTUAL}:"
-_SEEDED = "seed"
+from ...profiler.energy.meter import Counts, MeterFacts
+from .power import PowerLaw, SensorErrors
 
 
 @dataclass(frozen=True)
-class VirtualDevice:
-    """A machine that is played around a law.
+class VirtualSensor:
+    """A kind of sensor: what it says of itself, and how it errs."""
 
-    Attributes:
-        sensor: one of ``sensors.SENSORS``.
-        seed: of all that chance does to it; another seed is another copy of the board.
-    """
-
-    name: str
-    law: SimulatedDevice
-    character: Character
-    sensor: str
-    seed: int = 0
-
-    def device(self) -> Device:
-        """It says that it is virtual, and by which law."""
-        law = self.law.device()
-        written = f"virtual/{self.name}/{law.identity}/{self.law.version}/{self.character}/{self.seed}"
-        return Device(
-            name=self.name,
-            identity=hashlib.sha256(written.encode()).hexdigest(),
-            description=f"{MARK}{self.name}, by the law of a {law.description.partition(': ')[2]}",
-        )
-
-    def environment(self) -> Environment:
-        """What does not change while it is measured."""
-        law = self.law.device()
-        return Environment(
-            {VIRTUAL: self.name, "law": law.description, "law_version": self.law.version, "seed": self.seed}
-        )
+    facts: MeterFacts
+    errors: SensorErrors
 
 
-def _nano() -> VirtualDevice:
-    # Four Cortex-A57 at 1.479 GHz, 8 operations a cycle; one thread sees a quarter of LPDDR4's 25.6 GB/s.
-    design = RooflineDesign()
-    return VirtualDevice("virtual-nano", Roofline(design), Character(design.idle_mw), "ina3221-iio")
+def _sensor(
+    name: str, scope: str, counts: Counts, resolution: float, period_s: float, errors: SensorErrors, *,
+    averages_s: float = 0.0, gain_error: float, offset_mw: float,
+) -> VirtualSensor:  # fmt: skip
+    facts = MeterFacts(
+        f"virtual {name}", "virtual", "", scope, counts, resolution, period_s, averages_s, gain_error, offset_mw
+    )
+    return VirtualSensor(facts, errors)
 
 
-def _pi4() -> VirtualDevice:
-    # Cortex-A72 at 1.5 GHz with 1 MB of cache; a Pi 4 has no sensor, so there is one at its plug's USB cable.
-    design = RooflineDesign(
-        peak_gflops=12.0, cache_kb=1024.0, cache_gbps=16.0, dram_gbps=4.0, node_us=3.5,
-        idle_mw=2700.0, busy_mw=600.0, flop_pj=75.0, byte_pj=140.0,
-    )  # fmt: skip
-    return VirtualDevice("virtual-pi4", Roofline(design), Character(design.idle_mw, jitter=0.013), "ina226")
+SENSORS: Mapping[str, VirtualSensor] = {
+    "ina3221x": _sensor(
+        "ina3221x", "module", Counts.POWER, 40.0, 0.02,
+        SensorErrors(1.002, -45.0, 60.0, 0.3, 0.002), gain_error=0.0025, offset_mw=80.0,
+    ),
+    "ina3221": _sensor(
+        "ina3221", "module", Counts.POWER, 40.0, 0.0132,
+        SensorErrors(0.998, 60.0, 60.0, 0.3, 0.001), averages_s=0.0132, gain_error=0.0025, offset_mw=80.0,
+    ),
+    "ina226": _sensor(
+        "ina226", "external", Counts.POWER, 1.0, 0.01,
+        SensorErrors(1.0008, 2.0, 15.0, 0.2, 0.001), averages_s=0.0022, gain_error=0.001, offset_mw=5.0,
+    ),
+    "pmic": _sensor(
+        "pmic", "pmic_sum", Counts.POWER, 1.0, 0.1,
+        SensorErrors(0.99, 20.0, 80.0, 0.4, 0.005), gain_error=0.02, offset_mw=50.0,
+    ),
+    "rapl": _sensor(
+        "rapl", "package", Counts.ENERGY, 0.061, 0.01,
+        SensorErrors(1.02, 0.0, 150.0, 0.5, 0.001), gain_error=0.03, offset_mw=1.0,
+    ),
+    "nvml": _sensor(
+        "nvml", "gpu", Counts.ENERGY, 1.0, 0.1,
+        SensorErrors(0.97, 0.0, 2500.0, 0.5, 0.01), gain_error=0.05, offset_mw=1.0,
+    ),
+    "plug": _sensor(
+        "plug", "wall", Counts.POWER, 100.0, 1.0,
+        SensorErrors(1.004, 30.0, 50.0, 0.2, 0.05), averages_s=1.0, gain_error=0.01, offset_mw=100.0,
+    ),
+}  # fmt: skip
 
-
-_PRESETS = {"virtual-nano": _nano, "virtual-pi4": _pi4}
-
-
-def virtual_names() -> list[str]:
-    """Those that edgecost brings."""
-    return sorted(_PRESETS)
-
-
-def open_virtual(name: str, options: Mapping[str, str] | None = None) -> VirtualDevice:
-    """``virtual-nano``, ``virtual-pi4``, or ``virtual:LAW`` with a simulator as ``open_simulator`` takes it.
-
-    Raises:
-        UsageError: there is none of this name; or as ``open_simulator``.
-    """
-    seed = int((options or {}).get(_SEEDED, "0"))
-    if name.startswith(PREFIX):
-        law = open_simulator(name[len(PREFIX) :])
-        character = _nano().character
-        return VirtualDevice(f"virtual-{law.device().name}", law, character, "ina3221-iio", seed)
-    made = _PRESETS.get(name)
-    if made is None:
-        known = ", ".join(virtual_names())
-        raise UsageError(f"there is no virtual device {name!r}", remedy=f"one of {known}, or {PREFIX}SIMULATOR")
-    found = made()
-    return VirtualDevice(found.name, found.law, found.character, found.sensor, seed)
-
-
-def of_profile(profile: RuntimeProfile) -> VirtualDevice:
-    """The device that a profile runs on; raises as ``open_virtual``."""
-    return open_virtual(profile.provider, dict(profile.options))
+#: A law for each kind of sensor: a board of the power that such a sensor is found on.
+LAWS: Mapping[str, PowerLaw] = {
+    "ina3221x": PowerLaw(1500.0, 3900.0, 0.042, 0.002, 0.004, 0.02, 0.05),
+    "ina3221": PowerLaw(4800.0, 9200.0, 0.006, 0.0004, 0.004, 0.02, 0.05),
+    "ina226": PowerLaw(2700.0, 5400.0, 0.031, 0.001, 0.004, 0.02, 0.05),
+    "pmic": PowerLaw(2600.0, 7200.0, 0.013, 0.0005, 0.004, 0.02, 0.05),
+    "rapl": PowerLaw(9000.0, 31000.0, 0.0021, 0.0002, 0.005, 0.05, 0.02),
+    "nvml": PowerLaw(75000.0, 340000.0, 0.0012, 0.0001, 0.005, 0.5, 0.05),
+    "plug": PowerLaw(3500.0, 6100.0, 0.031, 0.001, 0.004, 0.02, 0.05),
+}

@@ -14,8 +14,8 @@ from typing import Any
 
 from ...profiler import runner as real
 from ...profiler.runtimes import VIRTUAL_VERSION
+from .catalogue import open_virtual
 from .machine import Machine
-from .presets import open_virtual
 
 #: Runs that find the caches full of another graph's data take so much longer: the first one, the second.
 _COLD = (1.3, 1.05)

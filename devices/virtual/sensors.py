@@ -1,7 +1,6 @@
-"""Virtual power sensors, one of each kind that boards have: when they say something new, in which steps, how far off.
+"""A power sensor of any kind of ``presets`` at a virtual machine: when it reads, in which steps, how far off.
 
-What they read is looked up in the machine's timeline. Rates and steps are those of the real ones; where nobody says how
-far a real one errs, the bound here is plausible and no more.
+What it reads is looked up in the machine's timeline.
 """
 
 from __future__ import annotations
@@ -9,47 +8,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...profiler.energy.meter import Counts, MeterFacts
 from ...profiler.energy.trace import Trace
+from . import presets
 from .machine import Machine
 
 _NS_PER_S = 1e9
-_NOTE = "virtual"
 #: Late by chance of a thread that wakes up to read, as a share of the period.
 _LATE_SHARE = 0.02
 
 
-def _power(
-    name: str, scope: str, step_mw: float, period_s: float, averages_s: float, gain: float, offset_mw: float
-) -> MeterFacts:
-    return MeterFacts(
-        f"virtual {name}", "virtual", "", scope, Counts.POWER, step_mw, period_s, averages_s, gain, offset_mw,
-        most_mw=100_000.0, note=_NOTE,
-    )  # fmt: skip
-
-
-def _counter(name: str, scope: str, step_mj: float, period_s: float, gain: float) -> MeterFacts:
-    return MeterFacts(
-        f"virtual {name}", "virtual", "", scope, Counts.ENERGY, step_mj, period_s, 0.0, gain, 0.0,
-        most_mw=500_000.0, note=_NOTE,
-    )  # fmt: skip
-
-
-SENSORS: Mapping[str, MeterFacts] = {
-    # One conversion when it is read; 8 mA at 5 V; the data sheet's ±0.25 % and ±80 µV over 5 mΩ.
-    "ina3221-iio": _power("ina3221-iio", "module", 40.0, 0.02, 0.0, 0.0025, 80.0),
-    # Volts and amperes of one rail take 13 ms, each a mean of its conversion.
-    "ina3221-hwmon": _power("ina3221-hwmon", "module", 40.0, 1 / 75, 1 / 75, 0.0025, 80.0),
-    # 23 ms of the firmware for a reading: no more than ten in a second.
-    "pmic": replace(_power("pmic", "pmic_sum", 5.0, 0.1, 0.0, 0.02, 20.0), disturbs=True),
-    "rapl": _counter("rapl", "package", 0.0153, 0.001, 0.02),
-    "nvml": _counter("nvml", "gpu", 1.0, 0.1, 0.05),
-    "plug": _power("plug", "wall", 100.0, 1.0, 1.0, 0.01, 100.0),
-    # 16 conversions of 1.1 ms for volts and as many for amperes; a shunt of 1 %.
-    "ina226": _power("ina226", "external", 2.5, 0.0352, 0.0352, 0.011, 5.0),
-}
+#: By the kinds of ``presets``.
+SENSORS: Mapping[str, MeterFacts] = {kind: one.facts for kind, one in presets.SENSORS.items()}
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,8 @@ class RunnerLoad:
 
     def run(self, lead_s: float, window_s: float) -> Span:
         """As ``session.Load.run``."""
-        request: Answer = {
-            "verb": "burn", "id": self._name, "lead_ns": round(lead_s * 1e9), "window_ns": round(window_s * 1e9),
-        }  # fmt: skip
+        lead_ns, window_ns = round(lead_s * 1e9), round(window_s * 1e9)
+        request: Answer = {"verb": "burn", "id": self._name, "lead_ns": lead_ns, "window_ns": window_ns}
         self._runner.send(request, self._timeout_s)
         answer = self._runner.receive(self._timeout_s + 2 * lead_s + window_s)
         if answer["event"] == "failed":

@@ -34,7 +34,7 @@ class EnergySettings:
     readings_min: int = 100
     edge_error: float = 0.02
     window_min_s: float = 0.5
-    settle_s: float = 0.2
+    settle_s: float = 0.5
     rejected_max: int = 3
     gap_periods: float = 5.0
     achieved_min: float = 0.8
