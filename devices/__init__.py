@@ -6,5 +6,5 @@ service, agent_loop, lease_work, lease_source, lease_hold, leased_work, heartbea
 spool, outbox, recovery         what is kept on the board until the hub has it; what a dead process left
 hub_client, hub_connection, backoff, model_cache   how the hub is spoken to
 agent_home, enrolling, offers, systemd_unit, told   its folder, how it comes to a hub, what it offers
-simulators/         devices that exist as a program
+simulators/, virtual/    devices that exist as a program: laws, and machines that are played around them
 """
