@@ -105,9 +105,7 @@ def find_runtime(name: str, store_url: str | None = None) -> NamedRuntime:
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name.partition(":")[0] == VIRTUAL:
-        return NamedRuntime(
-            name, "played around a simulator", runtime=VIRTUAL, provider=name, graph_level="as written"
-        )
+        return NamedRuntime(name, "played around a simulator", runtime=VIRTUAL, provider=name, graph_level="as written")
     own = own_runtimes(store_url)
     for named in own:
         if named.name == name:

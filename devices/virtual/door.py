@@ -11,8 +11,6 @@ from ...profiler.energy.meter import Meter
 from ...profiler.energy.windows import EnergySettings, Guard, Span
 from ...profiler.protocol import Settings
 from ...profiler.records import VIRTUAL, RuntimeProfile
-from ..sensors import open_meter
-from .sensors import VirtualMeter
 
 
 def open_bench(profile: RuntimeProfile) -> Bench:
@@ -36,6 +34,8 @@ def meter_of(profile: RuntimeProfile, name: str | None) -> Meter:
         MeterError: there is none, or it may not be read.
     """
     if profile.runtime != VIRTUAL:
+        from ..sensors import open_meter
+
         return open_meter(name)
     from .bench import virtual_meter
 
@@ -50,6 +50,8 @@ def energy_bench(
     guard: Guard = lambda _: "",
 ) -> EnergyBench:
     """What measures energies with a meter; a virtual one stands at a virtual machine, which says what ails it."""
+    from .sensors import VirtualMeter
+
     if not isinstance(meter, VirtualMeter):
         return EnergyBench(settings, bench, meter, energy, guard)
     from .bench import VirtualEnergyBench
