@@ -62,7 +62,7 @@ def energy(
     from ..costmodels.metrics.energy_campaign import measure_energies
     from ..costmodels.named_runtimes import chosen_profile
     from ..db import Store
-    from ..devices.sensors import open_meter
+    from ..devices.virtual.door import meter_of
     from ..profiler.errors import UsageError
 
     if not models and not space_names:
@@ -72,7 +72,7 @@ def energy(
             raise UsageError("--meter and --again are about this machine, and go not with --device")
         return _on_fleet(models, shapes, space_names, networks, seed, selector, db_url, as_json)
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
-    meter = open_meter(meter_name)
+    meter = meter_of(setting.profile, meter_name)
     with (
         tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
         Store(db_url) as store,

@@ -177,11 +177,11 @@ def _predict_energy(
     model: Path, workload: Workload, place: Path, setting: LocalSetting, strict: bool, as_json: bool
 ) -> None:
     from ..costmodels.metrics.energy_predictor import EnergyPredictor
-    from ..profiler.kernels.graph import kernels
+    from ..profiler.kernels.by_runtime import priced_kernels
 
     predictor, provenance = EnergyPredictor.load(place)
     _check_profile(provenance, setting, "energy")
-    price = predictor.price([kernels(workload, setting.profile)], network=True)[0]
+    price = predictor.price([priced_kernels(workload, setting.profile).kernels], network=True)[0]
     if strict and price.is_lower_bound:
         raise GateError(
             f"{model}: {price.total_mj:g} mJ would be a lower bound; no price for {', '.join(_unpriced(price))}",

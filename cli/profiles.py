@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..costmodels.pipeline import PipelineRow
     from ..costmodels.profile_model import ModelProfile
     from ..profiler.energy.meter import Meter
-    from ..profiler.records import Measurement
+    from ..profiler.records import Measurement, RuntimeProfile
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
@@ -149,7 +149,7 @@ def profile(
                 control_flow=ControlFlow(dict(branches), dict(trips)),
                 pipeline=PipelineSteps(before, after, frame) if wants_pipeline else None,
                 memory=memory,
-                meter=_meter(energy, meter_name),
+                meter=_meter(runtime, energy, meter_name),
             )
         finally:
             if store is not None:
@@ -161,14 +161,14 @@ def profile(
     _fail_if_unstable(result)
 
 
-def _meter(wanted: bool, name: str | None) -> Meter | None:
+def _meter(runtime: RuntimeProfile, wanted: bool, name: str | None) -> Meter | None:
     if not wanted:
         if name is not None:
             raise UsageError("--meter goes with --energy")
         return None
-    from ..devices.sensors import open_meter
+    from ..devices.virtual.door import meter_of
 
-    return open_meter(name)
+    return meter_of(runtime, name)
 
 
 def _fail_if_unstable(result: ModelProfile) -> None:

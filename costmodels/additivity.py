@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..db import Store
-from ..profiler.bench import Bench
+from ..devices.virtual.door import open_bench
 from ..profiler.errors import UnstableMeasurement, UsageError
 from ..profiler.kernels.cut import kernel_workloads
 from ..profiler.kernels.graph import Kernel, kernels
@@ -259,7 +259,7 @@ def explain(
     converted, flow = convert(network, setting.profile.precision), control_flow or ControlFlow()
     with (
         tempfile.TemporaryDirectory(prefix="edgecost-") as scratch,
-        Bench.for_profile(setting.profile) as bench,
+        open_bench(setting.profile) as bench,
     ):
         ways = _ways([network], [converted], flow, Path(scratch))
         (workload,) = [way.workload for way in ways if way.name == row.name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..devices.guards import board_watch
 from ..devices.host import HostFacts, host_device, read_host
 from ..devices.host_stage import environment_now, host_stage
-from ..profiler.records import SIMULATOR, Device, Environment, RuntimeProfile
+from ..profiler.records import SIMULATOR, VIRTUAL, Device, Environment, RuntimeProfile
 from ..profiler.runtimes import host_profile
 from ..profiler.tasks import Stage
 from ..profiler.tvm.client import is_remote
@@ -37,6 +37,12 @@ class LocalSetting:
         """
         facts = read_host()
         profile = profile or host_profile()
+        if profile.runtime == VIRTUAL:
+            from ..devices.virtual.catalogue import of_profile  # simulators come with it
+
+            virtual = of_profile(profile)
+            device = virtual.device()
+            return cls(facts, device, profile, Stage(profile, virtual.environment(), device.identity))
         if is_remote(profile):
             return cls._behind_rpc(facts, profile)
         device = host_device(facts)
@@ -58,8 +64,8 @@ class LocalSetting:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the device is not this machine, but a board behind a tracker or a simulation."""
-        return is_remote(self.profile) or self.profile.runtime == SIMULATOR
+        """Whether the device is not this machine, but a board behind a tracker, a simulation or a virtual one."""
+        return is_remote(self.profile) or self.profile.runtime in (SIMULATOR, VIRTUAL)
 
     @property
     def core_cache_bytes(self) -> int | None:

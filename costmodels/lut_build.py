@@ -10,7 +10,7 @@ from ..db import Store
 from ..profiler.errors import GateError
 from ..profiler.installed import edgecost_version
 from ..profiler.kernels.by_runtime import priced_kernels
-from ..profiler.records import SIMULATOR, Device, Json, RuntimeProfile
+from ..profiler.records import SIMULATOR, VIRTUAL, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
 from .grids.listed import can_be_listed, price_listed
 from .lut import Lut, LutCell
@@ -173,6 +173,8 @@ def lut_provenance(
         interval = "simulated: none"
     elif radius is not None:
         interval += f", at least ±{radius * 100:.2f} %, which 90 % of cells repeat within in another process"
+    if profile.runtime == VIRTUAL:
+        interval = f"of a virtual device, no board; {interval}"
     return {
         "space": space.name,
         "resolution": space.resolution,

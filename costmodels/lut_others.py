@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..db import Store
 from ..profiler.errors import UsageError
-from ..profiler.kernels.graph import kernels, optimise
+from ..profiler.kernels.by_runtime import priced_kernels
+from ..profiler.kernels.graph import optimise
 from ..profiler.records import Device, Json, RuntimeProfile
 from ..profiler.workload import Workload
 from .dataset import BLOCK_PURPOSES
@@ -72,7 +73,7 @@ def _energies(
     count = len(found)
     left = [key for key in workloads if key not in found]
     if predictor is not None and left:
-        prices = predictor.price([kernels(workloads[key], profile) for key in left])
+        prices = predictor.price([priced_kernels(workloads[key], profile).kernels for key in left])
         # A lower bound is no energy of a cell.
         found |= {key: one.total_mj for key, one in zip(left, prices, strict=True) if not one.is_lower_bound}
     return found, _told(f"gross, of the {known.scope or scope}", count, len(found))

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from ..profiler.client import describe_interpreter
 from ..profiler.errors import EdgecostError, MissingPackage, RunnerError, UsageError
-from ..profiler.records import SIMULATOR, Json, RuntimeProfile
+from ..profiler.records import SIMULATOR, VIRTUAL, Json, RuntimeProfile
 from ..profiler.runtimes import (
     BUILT_IN,
     CPU_PROVIDER,
     NO_FALLBACK,
     PIPELINES,
+    VIRTUAL_VERSION,
     NamedRuntime,
     check_cpus,
     described_version,
@@ -103,6 +104,8 @@ def find_runtime(name: str, store_url: str | None = None) -> NamedRuntime:
         )
     if name in BUILT_IN:
         return BUILT_IN[name]
+    if name.partition(":")[0] == VIRTUAL:
+        return NamedRuntime(name, "played around a simulator", runtime=VIRTUAL, provider=name, graph_level="as written")
     own = own_runtimes(store_url)
     for named in own:
         if named.name == name:
@@ -227,6 +230,8 @@ def _describe(interpreter: str) -> Mapping[str, Json] | RunnerError:
 
 def _available(named: NamedRuntime, described: Mapping[str, Json] | RunnerError) -> Availability:
     is_built_in = named.name in BUILT_IN
+    if named.runtime == VIRTUAL:
+        return Availability(named, is_built_in, VIRTUAL_VERSION, "")
     if isinstance(described, RunnerError):
         return Availability(named, is_built_in, None, described.message)
     runtimes = described["runtimes"]

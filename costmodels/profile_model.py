@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ..db import Store
 from ..devices.host import memory_limit_bytes
+from ..devices.virtual.door import energy_bench, open_bench
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
 from ..profiler.energy.measure import PURPOSE as ENERGY
-from ..profiler.energy.measure import EnergyBench
 from ..profiler.energy.meter import Meter
 from ..profiler.errors import (
     BrokenModel,
@@ -131,7 +131,7 @@ def profile(
     flow = control_flow or ControlFlow()
     if store is not None:
         setting.store_in(store)
-    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch, Bench.for_profile(setting.profile) as bench:
+    with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch, open_bench(setting.profile) as bench:
         written = read_model(Path(model), shapes, Path(scratch))
         workload = _in_precision(written, setting, store)
         ways = flow.ways(workload, Path(scratch))
@@ -194,7 +194,7 @@ def _memory(
 def _energy(
     workload: Workload, setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench, meter: Meter
 ) -> Measurement:
-    made = EnergyBench(settings, bench, meter).measure(Task(workload, ENERGY), setting.stage)
+    made = energy_bench(settings, bench, meter).measure(Task(workload, ENERGY), setting.stage)
     if store is not None:
         store.put_sensor(meter.facts.sensor())
         store.put_workload(workload)

@@ -9,5 +9,5 @@ hub_client, hub_connection, backoff, model_cache   how the hub is spoken to
 agent_home, enrolling, offers, systemd_unit, told   its folder, how it comes to a hub, what it offers
 guards/             what moves on a board while it measures, and whether a time counts
 control/            settings applied by name, for as long as is measured, and restored
-simulators/         devices that exist as a program
+simulators/, virtual/    devices that exist as a program: laws, and machines that are played around them
 """

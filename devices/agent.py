@@ -18,6 +18,7 @@ from ..profiler.protocol import Settings
 from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
 from ..profiler.tasks import GroupTimes, Stage, Task
 from ..profiler.workload import Workload
+from .virtual.door import open_bench
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def work_off(
         RunnerError: the runner cannot be started.
     """
     report = WorkReport()
-    with bench or Bench.for_profile(profile) as measuring:
+    with bench or open_bench(profile) as measuring:
         _work_off(source, set_stage, settings, budget_s, measuring, report)
     return report
 

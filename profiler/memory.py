@@ -20,7 +20,7 @@ from .loading import LoadRefused
 from .overhead import overhead_probes
 from .protocol import Settings, runner_rules
 from .readings import PeakMemory, Reading
-from .records import Json, Measurement, RuntimeProfile, Status
+from .records import VIRTUAL, Json, Measurement, RuntimeProfile, Status
 from .runtimes import CPU_PROVIDER
 from .statistics import median
 from .tasks import Stage, Task
@@ -162,7 +162,7 @@ def unsupported(profile: RuntimeProfile) -> PeakMemory | None:
     """Why nothing can be said under a profile; None where something can."""
     if "rpc_tracker" in dict(profile.options):
         return PeakMemory(Reading.UNSUPPORTED, METHOD, "the memory is the board's, behind TVM's tracker")
-    if profile.provider not in (CPU_PROVIDER, "llvm"):
+    if profile.runtime != VIRTUAL and profile.provider not in (CPU_PROVIDER, "llvm"):
         return PeakMemory(Reading.UNSUPPORTED, METHOD, f"{profile.provider} has a memory of its own")
     return None
 

@@ -17,6 +17,8 @@ from .readings import Reading as Reading
 
 #: The runtime of profiles under which nothing is run: a simulator says what a graph would cost.
 SIMULATOR = "simulator"
+#: The runtime of a machine that is played around such a law: it is visited as a board is, and no board.
+VIRTUAL = "virtual"
 
 #: JSON as it is read: what an environment document or an option table may hold.
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]

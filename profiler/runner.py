@@ -970,14 +970,17 @@ class Runner(object):
             raise BoardLost("the board no longer runs its canary: %s" % error) from error
 
 
-def serve(requests, answers):
-    """Read requests from one stream, write answers to another, until ``close`` or the end of the input."""
+def serve(requests, answers, make=Runner):
+    """Read requests from one stream, write answers to another, until ``close`` or the end of the input.
+
+    ``make`` is what answers them; a virtual device brings its own.
+    """
 
     def answer(record):
         answers.write(json.dumps(record) + "\n")
         answers.flush()
 
-    runner = Runner(answer)
+    runner = make(answer)
     verbs = {"open": runner.open, "load": runner.load, "round": runner.round}
     verbs.update(
         profile=runner.profile, copies=runner.copies, unload=runner.unload, memory=runner.memory, burn=runner.burn

@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from .client import EXTRAS, describe_interpreter
 from .errors import MissingPackage, RunnerError, UsageError
-from .records import Json, RuntimeProfile
+from .records import VIRTUAL, Json, RuntimeProfile
 
 #: Distributions that bring the module ``onnxruntime``; two of them beside each other are one broken installation.
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+#: Of what plays a virtual device; its law has a version of its own.
+VIRTUAL_VERSION = "1"
 CPU_PROVIDER = "CPUExecutionProvider"
 #: An accelerator's session must not run half of the graph on the CPU and be called by the accelerator's name.
 NO_FALLBACK = (("session.disable_cpu_ep_fallback", "1"),)
@@ -59,6 +61,10 @@ def _tvm(name: str, pipeline: str, summary: str) -> NamedRuntime:
     return NamedRuntime(name, summary, runtime="tvm", provider="llvm", graph_level=pipeline)
 
 
+def _virtual(name: str, summary: str) -> NamedRuntime:
+    return NamedRuntime(name, summary, runtime=VIRTUAL, provider=name, graph_level="as written")
+
+
 BUILT_IN: Mapping[str, NamedRuntime] = {
     named.name: named
     for named in (
@@ -73,6 +79,8 @@ BUILT_IN: Mapping[str, NamedRuntime] = {
         _tvm("tvm-zero", "zero", "TVM, not tuned: fusion only"),
         _tvm("tvm-schedules", "schedules", "TVM, not tuned: its hand-written CPU schedules"),
         _tvm("tvm-tuned", "tuned", "TVM with the records of `edgecost tune`"),
+        _virtual("virtual-nano", "no board: plays a core like a Jetson Nano's, its noise, heat and power sensor"),
+        _virtual("virtual-pi4", "no board: plays a core like a Raspberry Pi 4's, its noise, heat and power sensor"),
     )
 }
 
@@ -172,6 +180,8 @@ def check_cpus(named: NamedRuntime) -> None:
 
 
 def _version(named: NamedRuntime) -> str:
+    if named.runtime == VIRTUAL:
+        return VIRTUAL_VERSION
     if named.runtime == "onnxruntime" and not named.interpreter and named.provider == CPU_PROVIDER:
         # Every ONNX Runtime has it: nothing needs to be imported to know.
         return _installed_version()

@@ -85,6 +85,8 @@ class GroupTimes:
     measuring_s: float = 0.0
 
     @property
-    def outside_share(self) -> float:
-        """Share of the time spent neither warming up nor measuring."""
-        return 1.0 - (self.warmup_s + self.measuring_s) / self.total_s if self.total_s else 0.0
+    def outside_share(self) -> float | None:
+        """Share of the time spent neither warming up nor measuring; None where a device's clock is not this one's."""
+        if not self.total_s or self.warmup_s + self.measuring_s > self.total_s:
+            return None
+        return 1.0 - (self.warmup_s + self.measuring_s) / self.total_s

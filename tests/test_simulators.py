@@ -138,7 +138,7 @@ def test_a_plugin_is_found_and_given_its_options(monkeypatch):
         return Told()
 
     announce(monkeypatch, make)
-    assert simulators.simulator_names() == ["plugin", "systolic"]
+    assert simulators.simulator_names() == ["core", "plugin", "systolic"]
     assert open_simulator("plugin:speed=fast").cost(unknown_operator()).latency_ms == 2.0
     assert given == [{"speed": "fast"}]
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ...profiler.kernels.graph import Kernel, kernels
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.kernels.graph import Kernel
 from ...profiler.records import RuntimeProfile
 from ...profiler.workload import Workload
 from ..dataset import Sample
@@ -204,7 +205,7 @@ class LutSurvey:
 
     def _kernels(self, workload: Workload) -> tuple[Kernel, ...]:
         if workload.graph_hash not in self._graphs:
-            self._graphs[workload.graph_hash] = kernels(workload, self._profile)
+            self._graphs[workload.graph_hash] = priced_kernels(workload, self._profile).kernels
         return self._graphs[workload.graph_hash]
 
     def _fit(

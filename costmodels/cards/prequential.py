@@ -18,7 +18,8 @@ from scipy.stats import binom
 
 from ...db import Store
 from ...profiler.errors import ModelError
-from ...profiler.kernels.graph import Kernel, kernels
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.kernels.graph import Kernel
 from ..conformal import conformal_radius
 from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, typical_overhead_ms
 from ..kernel_times import SHORT_MS
@@ -151,5 +152,5 @@ def _graphs(store: Store, setting: LocalSetting, hashes: Sequence[str]) -> dict[
         workload = store.workload(graph_hash)
         if workload is not None:
             with suppress(ModelError):
-                found[graph_hash] = kernels(workload, setting.profile)
+                found[graph_hash] = priced_kernels(workload, setting.profile).kernels
     return found

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from ...db import Store
 from ...devices.host import memory_limit_bytes
-from ...profiler.bench import Bench
-from ...profiler.energy.measure import EnergyBench
+from ...devices.virtual.door import energy_bench, open_bench
 from ...profiler.energy.meter import Meter
 from ...profiler.energy.windows import EnergySettings
 from ...profiler.protocol import Settings
@@ -62,8 +61,8 @@ def measure_energies(
     narrator.stage("measuring energy", len(left))
     limits = Settings(memory_limit_bytes=memory_limit_bytes(setting.facts))
     made = []
-    with Bench.for_profile(setting.profile) as bench:
-        measuring = EnergyBench(limits, bench, meter, settings)
+    with open_bench(setting.profile) as bench:
+        measuring = energy_bench(limits, bench, meter, settings)
         for one in left:
             measurement = measuring.measure(Task(one.workload, one.purpose), setting.stage)
             store.put_workload(one.workload)

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...db import Store
 from ...profiler.errors import ModelError, UsageError
-from ...profiler.kernels.graph import Kernel, kernels
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.kernels.graph import Kernel
 from ...profiler.records import Json, RuntimeProfile
 from ..cards.card_file import write_card
 from ..cards.model_card import ModelCard
@@ -130,5 +131,5 @@ def _readable(samples: list[EnergySample], profile: RuntimeProfile) -> list[tupl
     found = []
     for sample in samples:
         with suppress(ModelError):
-            found.append((sample, kernels(sample.workload, profile)))
+            found.append((sample, priced_kernels(sample.workload, profile).kernels))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...db import Store
 from ...devices.host import memory_limit_bytes
-from ...profiler.bench import Bench
+from ...devices.virtual.door import open_bench
 from ...profiler.memory import METHOD, PURPOSE, measure_memory
 from ...profiler.protocol import Settings
 from ...profiler.readings import Reading
@@ -57,7 +57,7 @@ def measure_networks(
     narrator.stage("measuring memory", len(left))
     settings = Settings(memory_limit_bytes=memory_limit_bytes(setting.facts))
     made = []
-    with Bench.for_profile(setting.profile) as bench:
+    with open_bench(setting.profile) as bench:
         results = measure_memory(left, setting.stage, settings, bench)
         for network, measurement in zip(left, results, strict=False):
             store.put_workload(network)

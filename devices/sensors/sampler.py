@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,6 +94,7 @@ class Sampler:
     def __init__(self, read: Callable[[], float], period_s: float) -> None:
         self._read = read
         self._period_s = period_s
+        self._dice = random.Random()
         self._lock = threading.Lock()
         self._times: list[int] = []
         self._values: list[float] = []
@@ -118,9 +120,11 @@ class Sampler:
         due = time.perf_counter()
         while not self._is_ending.is_set():
             self._take()
+            # At a random moment of each period: what is read at a steady pace keeps step with runs of the same length.
             # A reading that came late does not make the next ones come in a hurry.
-            due = max(due + self._period_s, time.perf_counter())
-            self._is_ending.wait(max(0.0, due - time.perf_counter()))
+            due = max(due + self._period_s, time.perf_counter() - self._period_s)
+            moment = due + self._dice.random() * self._period_s
+            self._is_ending.wait(max(0.0, moment - time.perf_counter()))
 
     def _take(self) -> None:
         begin = time.perf_counter_ns()

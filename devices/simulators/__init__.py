@@ -19,6 +19,7 @@ from typing import cast
 
 from ...profiler.errors import EdgecostError, UsageError
 from .role import MARK, PLUGIN_ERRORS, SimulatedCost, SimulatedDevice, checked_cost, describe
+from .roofline import roofline
 from .systolic import systolic_array
 
 if sys.version_info >= (3, 11):
@@ -42,7 +43,7 @@ GROUP = "edgecost.devices"
 #: What makes a simulator from its options.
 Factory = Callable[[Mapping[str, str]], SimulatedDevice]
 
-_BUILT_IN: dict[str, Factory] = {"systolic": systolic_array}
+_BUILT_IN: dict[str, Factory] = {"core": roofline, "systolic": systolic_array}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -22,7 +24,7 @@ from ..watching import Watched, told, watching
 from ..worker import Answer, RunnerDied
 from ..workload import Workload
 from .meter import Meter
-from .session import EnergySession, measure_load
+from .session import EnergySession, Load, measure_load
 from .windows import EnergySettings, Guard, Span
 
 PURPOSE = "energy"
@@ -30,7 +32,7 @@ PURPOSE = "energy"
 GUARD_PERIOD_S = 0.25
 
 
-class _Failed(Exception):
+class AttemptFailed(Exception):
     """An attempt without an energy: the measurement's status and message."""
 
     def __init__(self, status: Status, message: str) -> None:
@@ -54,7 +56,7 @@ class RunnerLoad:
         self._runner.send(request, self._timeout_s)
         answer = self._runner.receive(self._timeout_s + 2 * lead_s + window_s)
         if answer["event"] == "failed":
-            raise _Failed(Status(answer["outcome"]), str(answer["message"]))
+            raise AttemptFailed(Status(answer["outcome"]), str(answer["message"]))
         begin, end, runs = (answer[name] for name in ("begin_ns", "end_ns", "runs"))
         if not (isinstance(begin, int) and isinstance(end, int) and isinstance(runs, int)):
             raise TypeError(f"the runner sent {answer!r} where a window belongs")
@@ -112,7 +114,7 @@ class EnergyBench:
                     made = self._windows(task.workload, stage, self._guard(watched))
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
-        except _Failed as failed:
+        except AttemptFailed as failed:
             status, message = failed.status, failed.message
         except MeterError as error:
             energy = Energy(Reading.UNAVAILABLE, self.meter.facts.scope, error.message)
@@ -146,27 +148,36 @@ class EnergyBench:
 
     def _session(self, workload: Workload, stage: Stage, guard: Guard) -> EnergySession:
         try:
-            request = self.bench.loader.request("energy", workload, self.settings.seed)
-            with RunnerClient(
-                self.bench.supply,
-                stage.profile,
-                runner_rules(self.settings),
-                cpus=stage.cpus,
-                memory_limit_bytes=self.settings.memory_limit_bytes,
-            ) as runner:
-                runner.send(request, self.settings.visit_timeout_s)
-                answer = runner.receive(self.settings.visit_timeout_s)
-                if answer["event"] == "failed":
-                    raise _Failed(Status(answer["outcome"]), str(answer["message"]))
-                load = RunnerLoad(runner, "energy", self.settings.visit_timeout_s)
+            with self.opened_load(workload, stage) as load:
                 return measure_load(
                     load, self.meter, self.energy,
                     guard=guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
                 )  # fmt: skip
         except LoadRefused as refusal:
-            raise _Failed(refusal.status, refusal.message) from refusal
+            raise AttemptFailed(refusal.status, refusal.message) from refusal
         except RunnerDied as died:
-            raise _Failed(died.status, died.message) from died
+            raise AttemptFailed(died.status, died.message) from died
+
+    @contextmanager
+    def opened_load(self, workload: Workload, stage: Stage) -> Iterator[Load]:
+        """The workload, loaded and ready to run.
+
+        Raises:
+            AttemptFailed, LoadRefused, RunnerDied: it cannot be loaded.
+        """
+        request = self.bench.loader.request("energy", workload, self.settings.seed)
+        with RunnerClient(
+            self.bench.supply,
+            stage.profile,
+            runner_rules(self.settings),
+            cpus=stage.cpus,
+            memory_limit_bytes=self.settings.memory_limit_bytes,
+        ) as runner:
+            runner.send(request, self.settings.visit_timeout_s)
+            answer = runner.receive(self.settings.visit_timeout_s)
+            if answer["event"] == "failed":
+                raise AttemptFailed(Status(answer["outcome"]), str(answer["message"]))
+            yield RunnerLoad(runner, "energy", self.settings.visit_timeout_s)
 
 
 def _has_moved(stage: Stage) -> bool:

@@ -16,11 +16,14 @@ from ..errors import (
     UsageError,
 )
 from ..loading import LoadRefused
-from ..records import SIMULATOR, Json, RuntimeProfile, Status
+from ..records import SIMULATOR, VIRTUAL, Json, RuntimeProfile, Status
 from ..tvm.client import COMPILE_TIMEOUT_S, TvmCompiler, compile_request, model_path
 from ..workload import Workload
 from .graph import Kernel, KernelGraph, kernel_graph
 from .written import written_graph
+
+#: They fuse nothing.
+_AS_WRITTEN = (SIMULATOR, VIRTUAL)
 
 
 def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
@@ -33,7 +36,7 @@ def runtime_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
             the profile's target.
         MissingPackage: TVM is not installed.
     """
-    if profile.runtime == SIMULATOR:
+    if profile.runtime in _AS_WRITTEN:
         return written_graph(workload)
     if profile.interpreter:
         raise UsageError(
@@ -47,7 +50,7 @@ def priced_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:
     """The kernels that predictors learn and price: as the ONNX Runtime of this interpreter has them, whichever one the
     profile names; or, for a simulator, as they are written. Raises what ``kernel_graph`` raises.
     """
-    return written_graph(workload) if profile.runtime == SIMULATOR else kernel_graph(workload, profile)
+    return written_graph(workload) if profile.runtime in _AS_WRITTEN else kernel_graph(workload, profile)
 
 
 def _tvm_kernels(workload: Workload, profile: RuntimeProfile) -> KernelGraph:

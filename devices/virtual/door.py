@@ -1,0 +1,64 @@
+"""What measures under a profile: the real bench, sensor and energies, or a virtual device's. Standard library only.
+
+Boards load this; what plays a device, and the packages that its law needs, is loaded where a profile asks for one.
+"""
+
+from __future__ import annotations
+
+from ...profiler.bench import Bench
+from ...profiler.energy.measure import EnergyBench
+from ...profiler.energy.meter import Meter
+from ...profiler.energy.windows import EnergySettings, Guard, Span
+from ...profiler.protocol import Settings
+from ...profiler.records import VIRTUAL, RuntimeProfile
+
+
+def open_bench(profile: RuntimeProfile) -> Bench:
+    """The bench of a profile; no process is started yet.
+
+    Raises:
+        UsageError: as ``Bench.for_profile``, or there is no such virtual device.
+    """
+    if profile.runtime != VIRTUAL:
+        return Bench.for_profile(profile)
+    from .bench import virtual_bench
+
+    return virtual_bench(profile)
+
+
+def meter_of(profile: RuntimeProfile, name: str | None) -> Meter:
+    """The power sensor of this machine, or that of the profile's virtual device; the device's own without a name.
+
+    Raises:
+        UsageError: there is none of this name.
+        MeterError: there is none, or it may not be read.
+    """
+    if profile.runtime != VIRTUAL:
+        from ..sensors import open_meter
+
+        return open_meter(name)
+    from .bench import virtual_meter
+
+    return virtual_meter(profile, name)
+
+
+def energy_bench(
+    settings: Settings,
+    bench: Bench,
+    meter: Meter,
+    energy: EnergySettings | None = None,
+    guard: Guard = lambda _: "",
+) -> EnergyBench:
+    """What measures energies with a meter; a virtual one stands at a virtual machine, which says what ails it."""
+    from .sensors import VirtualMeter
+
+    if not isinstance(meter, VirtualMeter):
+        return EnergyBench(settings, bench, meter, energy, guard)
+    from .bench import VirtualEnergyBench
+
+    machine = meter.machine
+
+    def guarded(span: Span) -> str:
+        return guard(span) or machine.trouble(span.begin_ns, span.end_ns)
+
+    return VirtualEnergyBench(settings, bench, meter, energy, guarded)
