@@ -46,6 +46,7 @@ from . import (
     quickstart,
     runtimes,
     spaces,
+    split,
     stores,
     tune,
 )
@@ -93,6 +94,7 @@ for command in (
     compiling.compile_model,
     models.train,
     models.predict,
+    split.split,
     model_cards.models,
     proxies.simulate,
     proxies.proxy,
