@@ -48,6 +48,7 @@ from . import (
     record_board,
     runtimes,
     spaces,
+    split,
     stores,
     tune,
 )
@@ -95,6 +96,7 @@ for command in (
     compiling.compile_model,
     models.train,
     models.predict,
+    split.split,
     model_cards.models,
     proxies.simulate,
     proxies.proxy,

@@ -1,4 +1,4 @@
-"""Types of option values: intervals, probabilities by node, numbers by node, sizes of a frame, limits, labels."""
+"""Types of option values: intervals, probabilities and numbers by node, sizes of a frame, limits, labels, links."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import click
 
+from ..profiler.errors import UsageError
 from .options import ShareType
 
 
@@ -90,3 +91,31 @@ class LabelType(click.ParamType[tuple[str, str]]):
         if not key or not text:
             self.fail(f"{value!r} is no label; write it like pool=nano", param, ctx)
         return key, text
+
+
+class RateType(click.ParamType[float]):
+    """``20Mbit/s``, ``2.5MB/s`` → bits per second."""
+
+    name = "RATE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from ..costmodels.split.link import parse_rate
+
+        try:
+            return parse_rate(str(value))
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.remedy}", param, ctx)
+
+
+class DelayType(click.ParamType[float]):
+    """``5ms``, ``0.1s`` → milliseconds."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from ..costmodels.split.link import parse_delay_ms
+
+        try:
+            return parse_delay_ms(str(value))
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.remedy}", param, ctx)
