@@ -32,7 +32,7 @@ PAGES = sorted(
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Commands in running text and in code blocks; the words after the name are options and arguments.
-COMMAND = re.compile(r"(?<![\w./-])edgecost ((?:[a-z]+ ?)+)")
+COMMAND = re.compile(r"(?<![\w./-])edgecost ((?:[a-z]+(?:-[a-z]+)* ?)+)")
 TABLE = "ofa-mobilenetv3-w1-224.lut.json"
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..commands import Commands, HostCommands
-from ..sensors.source import text_of
 from . import jetson, raspberry_pi
 from .board import BoardIdentity, Missing
+from .reading import text_of
 from .throttling import throttle_sources
 
 _UNNAMED = frozenset({"", "unknown", "To Be Filled By O.E.M.", "Default string", "System Product Name"})

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from ..commands import Commands
-from ..sensors.source import text_of
 from .board import PowerMode
+from .reading import text_of
 
 _RELEASE = re.compile(r"#\s*R(\d+)\s+\(release\),\s*REVISION:\s*([\d.]+)")
 _PACKAGE = ("dpkg-query", "--showformat=${Version}", "--show", "nvidia-l4t-core")

@@ -10,10 +10,11 @@ from pathlib import Path
 from ...profiler.records import Json
 from ..commands import Commands, HostCommands
 from ..sensors import FoundSensors, find_sensors
-from ..sensors.source import Problem, text_of
+from ..sensors.source import Problem
 from .board import BoardIdentity
 from .identity import identify
 from .known_bad import KnownBad, known_bad, no_runtime
+from .reading import text_of
 
 #: In the low half of what ``vcgencmd get_throttled`` says: what is so at this moment.
 _THROTTLED_NOW = {

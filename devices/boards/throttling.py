@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..commands import Commands
-from ..sensors.source import text_of
+from .reading import text_of
 
 
 def throttle_sources(root: Path, commands: Commands) -> tuple[str, ...]:
