@@ -36,7 +36,7 @@ FAST = ("--preset", "quick", "--ci", "90%", "--max-time", "20s")
 KEYS = {
     "model", "graph_hash", "device", "profile", "profile_hash", "status", "message", "latency", "call_overhead_ms",
     "rejected_visits", "conditions", "drift", "is_emulated", "expected_ms", "paths", "kernels", "pipeline",
-    "memory", "schema_version",
+    "memory", "energy", "schema_version",
 }  # fmt: skip
 
 
