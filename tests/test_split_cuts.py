@@ -139,6 +139,16 @@ def test_dead_code_and_an_input_that_only_the_tail_reads_are_no_business_of_the_
     assert {one.name for one in tail.input} == {"late", "r"}
 
 
+def test_what_is_drawn_anew_in_each_run_is_no_constant_and_crosses() -> None:
+    nodes = [
+        node("RandomNormal", [], ["noise"], shape=[3]),
+        node("Relu", ["x"], ["r"]),
+        node("Add", ["r", "noise"], ["y"]),
+    ]
+    points = cut_points(SplitGraph(whole(nodes, [value("x", [3])], [value("y", [3])])), tensors_max=2).points
+    assert [{one.name for one in point.crossing} for point in points] == [{"x"}, {"x", "noise"}, {"noise", "r"}, set()]
+
+
 def test_a_tensor_whose_size_depends_on_data_is_no_place_to_cut() -> None:
     nodes = [node("NonZero", ["x"], ["places"]), node("ReduceMax", ["places"], ["y"], keepdims=0)]
     found = cut_points(SplitGraph(whole(nodes, [value("x", [4])], [value("y", [], TensorProto.INT64)])), tensors_max=2)
