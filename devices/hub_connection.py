@@ -179,6 +179,8 @@ class HubConnection:
     def _send(
         self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> http.client.HTTPResponse:
+        if self._open is not None and self._open.sock is None:
+            self.close()  # the last answer said that no other comes this way: a hub that ends, or a proxy
         was_kept = self._open is not None
         try:
             return self._try(verb, path, body, headers, timeout_s)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from ..profiler.errors import BadDocument, EdgecostError, HubRefused, HubUnreachable, StoreError, StoreUnwritable
 from ..profiler.fleet_protocol import Receipt, Result
@@ -128,10 +129,14 @@ class Outbox:
         return None
 
     def _run(self) -> None:
-        try:
-            self._send_all()
-        except StoreError as error:
-            self._failed(error)
+        with ExitStack() as undo:
+            # An agent that measures and sends nothing looks well, and is of no use.
+            undo.callback(self._failed, EdgecostError("sending results broke off by an error of edgecost's own"))
+            try:
+                self._send_all()
+            except StoreError as error:
+                self._failed(error)
+            undo.pop_all()
 
     def _rest_for(self, seconds: float) -> None:
         """Sleep, unless somebody is in a hurry."""

@@ -13,8 +13,9 @@ import pytest
 
 from edgecost.devices.agent import MeasuringJob
 from edgecost.devices.agent_home import AgentHome
+from edgecost.devices.hub_client import HubClient
 from edgecost.devices.spool import Begun, Spool
-from edgecost.profiler.errors import HubRefused, NotADatabase, StoreUnwritable
+from edgecost.profiler.errors import EdgecostError, HubRefused, NotADatabase, StoreUnwritable
 from edgecost.profiler.fleet_protocol import Problem
 from edgecost.profiler.records import Status
 from edgecost.profiler.runtimes import host_profile
@@ -316,3 +317,26 @@ def test_a_full_disk_takes_no_more_work_and_loses_nothing(
         hub.until(lambda: hub.results_of(1))
         is_full.clear()
         hub.until(lambda: hub.results_of(2))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_of_our_own_in_sending_ends_the_agent_instead_of_leaving_one_that_sends_nothing(
+    hub: LittleHub, home: AgentHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError("a mistake of ours")
+
+    monkeypatch.setattr(HubClient, "result", broken)
+    hub.jobs = [job(1)]
+    running = agent(home).start()
+    running.join()
+    (failure,) = running.failures
+    assert isinstance(failure, EdgecostError)
+    assert "sending results broke off" in failure.message
+    # What was measured is kept, and the next start sends it.
+    assert counts(home).waiting == 1
+    monkeypatch.undo()
+    hurry(monkeypatch)
+    with at_work(home):
+        hub.until(lambda: hub.results)
+    assert counts(home).waiting == 0

@@ -80,6 +80,21 @@ def test_a_stale_connection_is_opened_anew_without_a_word(hub: LittleHub, client
     assert hub.byes == 2
 
 
+def test_an_answer_that_says_it_is_the_last_of_its_connection_is_followed_by_another_one(
+    hub: LittleHub, client: HubClient
+) -> None:
+    def last_one(handler: Handler) -> bool:
+        handler.raw(204, b"", {"Connection": "close"})
+        return True
+
+    # A hub that is about to end says so, and proxies that keep no connections say it each time.
+    hub.pranks.append(last_one)
+    for _ in range(3):
+        client.bye()
+    hub.pranks.clear()
+    assert client.lease(ASK) is None
+
+
 def test_a_first_connection_that_is_cut_is_unreachable(hub: LittleHub, client: HubClient) -> None:
     hub.pranks.append(once("/bye", Handler.cut))
     with pytest.raises(HubUnreachable):
