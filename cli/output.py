@@ -34,10 +34,14 @@ def _finite(value: object) -> object:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """A table on standard output; the first ``left`` columns are text, the others numbers."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        # A board that only runs the agent has no package for looks.
+        click.echo(f"{title}\n\n{_plain_table(columns, list(rows), left)}\n")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < left else "right", overflow="fold")
@@ -49,6 +53,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         console = Console(width=_PIPE_WIDTH)
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(table, markup=False, highlight=False)
+
+
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    lines = [columns, ["─" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def milliseconds(value: float | None) -> str:

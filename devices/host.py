@@ -16,6 +16,7 @@ from pathlib import Path
 from ..profiler.records import Device, Environment, Json, RuntimeProfile
 from ..profiler.runtimes import allowed_cpus
 from .boards import jetson
+from .boards.thermal import thermal_zones
 
 #: How the kernel writes the size of a cache.
 _CACHE_UNITS = {"K": 1 << 10, "M": 1 << 20}
@@ -245,7 +246,7 @@ def _turbo(root: Path) -> bool | None:
 
 
 def _temperatures(root: Path) -> tuple[float, ...]:
-    values = _read_all(root, "sys/class/thermal/thermal_zone*/temp")
+    values = (_read(path) or "" for path in thermal_zones(root).values())
     return tuple(int(value) / 1000 for value in values if value.lstrip("-").isdigit())
 
 

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecost.cli.main import cli, main
-from edgecost.cli.output import interval, milliseconds, percent, print_json
+from edgecost.cli.output import interval, milliseconds, percent, print_json, print_table
 from edgecost.costmodels.lut_formats.contract import checksum_lut
 from edgecost.costmodels.space_file import load_space
 
@@ -304,3 +304,11 @@ def test_a_missing_system_library_is_named_with_its_package(monkeypatch: pytest.
     cause = "something else"
     with pytest.raises(OSError, match="something else"):
         main(["train"])
+
+
+def test_a_table_is_a_table_without_the_package_for_looks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    print_table("Boards", ["board", "ms"], [["nano-1", "2.5"], ["pi", "10.25"]])
+    assert capsys.readouterr().out == "Boards\n\nboard      ms\n──────  ─────\nnano-1    2.5\npi      10.25\n\n"

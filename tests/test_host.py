@@ -21,6 +21,7 @@ from edgecost.devices.host import (
     read_host,
 )
 from edgecost.profiler.records import RuntimeProfile
+from tests import recorded_boards
 
 RASPBERRY_PI_4 = {
     "proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
@@ -276,3 +277,8 @@ def test_the_limit_of_memory_is_below_what_there_is_and_unknown_where_that_is(tm
 def test_the_cache_of_a_core_is_its_second_level_and_none_where_the_kernel_does_not_tell(tmp_path: Path) -> None:
     assert read_host(recorded(X86_VM, tmp_path / "vm")).core_cache_bytes == 1 << 20
     assert read_host(recorded(RASPBERRY_PI_4, tmp_path / "pi")).core_cache_bytes is None
+
+
+def test_a_zone_that_is_constant_is_no_temperature() -> None:
+    with recorded_boards.unpacked(recorded_boards.recorded("nano-r32.7.1-maxn")) as root:
+        assert read_conditions(root)["temperatures_celsius"] == [41.0, 36.5, 34.0, 33.0, 35.25]

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..boards.thermal import thermal_zones
 from ..commands import Commands
 
-#: Constant on Tegra, whatever the heat; and radios, which stop telling when they are switched off.
-_NO_ZONES = ("PMIC-Die", "iwlwifi")
 #: Cooling devices that slow nothing down that is measured, by a part of their type.
 _HARMLESS_COOLERS = ("fan", "lcd", "backlight", "wifi", "charger", "tcc offset")
 #: What GPUs of Jetsons are called in the device tree, or in devfreq where that does not tell.
@@ -94,7 +93,7 @@ def find_sources(root: Path, commands: Commands) -> Sources:
         alarms=_readable(_alarms(root)),
         clocks={**cpu_clocks, **_gpu_clocks(root)},
         cpu_clocks=cpus,
-        temperatures=_temperatures(root),
+        temperatures=thermal_zones(root),
         supplies_mv=_supplies(root),
         asks_bits=is_pi and commands.run(GET_THROTTLED) is not None,
         asks_supply=is_pi and "EXT5V_V" in (answer.stdout if (answer := commands.run(PMIC)) else ""),
@@ -136,15 +135,6 @@ def _coolers(root: Path) -> dict[str, Path]:
         kind = text_of(folder / "type") or "unnamed"
         if not any(part in kind.lower() for part in _HARMLESS_COOLERS):
             found[f"{kind} ({folder.name})"] = folder / "cur_state"
-    return found
-
-
-def _temperatures(root: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in sorted(root.glob("sys/class/thermal/thermal_zone*")):
-        kind = text_of(folder / "type")
-        if kind is not None and not kind.startswith(_NO_ZONES):
-            found[kind if kind not in found else f"{kind} ({folder.name})"] = folder / "temp"
     return found
 
 
