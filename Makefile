@@ -13,13 +13,15 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-head
 
 # Those who read our files and ask our adapters have an environment of their own: they want older packages than we do.
 CONSUMERS := build/consumers
+# What emulated boards boot with.
+BOARDS := build/boards
 # The lock leaves it out: one version has a build for processors, and one with gigabytes of CUDA, which is the default on
 # Linux. TORCH= names another, a wheel for example.
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-consumers lint format lock clean
+.PHONY: help quickstart test test-boards test-consumers lint format lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -29,6 +31,10 @@ quickstart: build/dev/package.stamp ## Install what a host needs into .venv and 
 
 test: lint ## Everything that must hold: lint, types, import order, tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Times mean nothing under emulation; that the agent, the runner and the wheels run on these CPUs and files does.
+test-boards: $(BOARDS)/made.stamp build/dev/package.stamp ## Agent and runner as aarch64 on recorded boards, under QEMU (fetches 500 MB)
+	EDGECOST_EMULATED_BOARDS='$(CURDIR)/$(BOARDS)' $(BIN)/python -m pytest tests/emulated
 
 # nn-Meter writes into the home when it is imported, so there is one for it. Warnings of others are not ours to mend. What is
 # missing is a failure here, and a skipped test elsewhere.
@@ -54,6 +60,8 @@ lock: $(VENV)/venv.stamp ## Resolve requirements/*.txt anew (all to the newest: 
 	$(COMPILE) $(LOCK_ARGS) --python-version 3.11 --extra host --extra search --constraints requirements/dev.txt \
 		--overrides requirements/consumers-left-out.in pyproject.toml requirements/build.in requirements/consumers.in \
 		--output-file requirements/consumers.txt
+	for locked in requirements/board-ort-*.in; do \
+		$(COMPILE) --python-version 3.11 $$locked --output-file $${locked%.in}.txt || exit; done
 
 clean: ## Remove the environment and all that tools made
 	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -112,3 +120,7 @@ $(CONSUMERS)/made.stamp: requirements/consumers.txt
 	$(CONSUMERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@mkdir -p $(CONSUMERS)/home
 	@echo '$(CURDIR)' >$@
+
+$(BOARDS)/made.stamp: tests/emulated/make_files.py $(wildcard requirements/board-ort-*.txt) $(VENV)/dev.stamp
+	$(BIN)/python tests/emulated/make_files.py $(BOARDS)
+	@touch $@

@@ -94,6 +94,7 @@ def doctor(as_json: bool) -> int:
         click.echo("Nothing was found that would disturb measurements.")
     if missing:
         click.echo(f"\nMissing: {', '.join(missing)}. Install them: pip install 'edgecost[host]'")
+        click.echo("A board that only runs the agent needs none of them but its runtime.")
     if not openmp:
         click.echo("\nMissing: the system library libgomp, which LightGBM needs. On Debian: apt install libgomp1")
     return code

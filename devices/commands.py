@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,15 @@ class Commands(Protocol):
         """The answer; None where there is no such program, it may not be run, or it did not end in time."""
 
 
+#: Where boards keep them: a service has a shorter path than a person.
+_PLACES = "/usr/sbin:/usr/bin:/sbin:/bin:/opt/vc/bin"
+
+
 class HostCommands:
-    """The programs of this machine, without a shell and with an environment that keeps their words English."""
+    """The programs of this machine, without a shell and with an environment that keeps their words English.
+
+    They are looked for on the user's path, and then where boards keep them.
+    """
 
     def run(self, argv: Sequence[str], timeout_s: float = 5.0) -> Answer | None:
         """As ``Commands.run``."""
@@ -36,7 +44,7 @@ class HostCommands:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/opt/vc/bin", "LC_ALL": "C"},
+                env={"PATH": os.pathsep.join(filter(None, (os.environ.get("PATH"), _PLACES))), "LC_ALL": "C"},
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

@@ -122,7 +122,7 @@ def carry_out(hold: LeaseHold, desk: Desk) -> LeaseEnd:
     except (RunnerError, UsageError, MissingPackage) as error:
         why = hold.stopped_by  # a runner that was killed while it started looks like one that cannot
         if not why:
-            desk.offers.broke(lease.runtime, error.message)
+            desk.offers.broke(lease.runtime, f"{error.message} → {error.remedy}" if error.remedy else error.message)
             why, has_changed = f"{lease.runtime} does not run: {error.message}", True
     _conclude(hold, desk)
     left = tuple(sorted(hold.open_jobs))

@@ -33,7 +33,7 @@ _FILES = (
     "sys/class/thermal/cooling_device[0-9]*/type", "sys/class/thermal/cooling_device[0-9]*/*_state",
     *(f"sys/class/hwmon/hwmon[0-9]*/{name}" for name in (
         "name", "update_interval", "samples", "shunt*_resistor", "in*_label", "in*_input", "in*_enable", "in*_alarm",
-        "curr*_input", "power*_input", "temp*_input", "temp*_label", "oc*_event_cnt", "oc*_throt_en",
+        "curr*_input", "curr*_crit", "power*_input", "temp*_input", "temp*_label", "oc*_event_cnt", "oc*_throt_en",
     )),
     *(f"sys/bus/i2c/drivers/ina3221x/*/iio:device[0-9]*/{name}" for name in (
         "name", "rail_name_*", "in_power[0-9]_input", "in_current[0-9]_input", "in_voltage[0-9]_input", "ui_input_*",
@@ -41,6 +41,7 @@ _FILES = (
     )),
     *(f"sys/class/devfreq/*/{name}" for name in (
         "cur_freq", "min_freq", "max_freq", "governor", "available_frequencies", "device/of_node/name",
+        "device/load", "device/railgate_enable",
     )),
     *(f"sys/class/powercap/intel-rapl*:*/{name}" for name in ("name", "energy_uj", "max_energy_range_uj")),
     "sys/devices/platform/soc/soc:firmware/get_throttled",

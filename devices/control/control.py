@@ -200,9 +200,18 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def _is_writable(path: Path) -> bool:
+    """Asked by opening: ``os.access`` answers for the user who called, not for the rights that the process has."""
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
 def _check_rights(plan: Plan, name: str, root: Path) -> None:
     """Before anything is looked at further: who may not change it all changes nothing."""
-    barred = [f"/{path}" for path in plan.writes or {} if not os.access(root / path, os.W_OK)]
+    barred = [f"/{path}" for path in plan.writes or {} if not _is_writable(root / path)]
     if (plan.mode is not None or plan.commands) and root == Path("/") and os.geteuid() != 0:
         barred.append("nvpmodel")
     if barred:
