@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from edgecost.cli.main import cli, main
 from edgecost.costmodels.dataset import NETWORK_PURPOSES
+from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
 from edgecost.costmodels.predictor_file import load_predictor
 from edgecost.costmodels.simulated import proxy
 from edgecost.costmodels.simulated.proxy import JUDGE, ProxyPlan, agreement, fit_proxy, save_proxy
@@ -103,13 +104,13 @@ def test_both_predictors_are_saved_with_their_origin(fitted, tmp_path):
     store, setting, _, _, report = fitted
     save_proxy(report, setting, tmp_path / "proxy", store.url)
     latency, origin = load_predictor(tmp_path / "proxy")
-    energy, of_energy = load_predictor(tmp_path / "proxy" / "energy")
+    energy, of_energy = EnergyPredictor.load(tmp_path / "proxy" / "energy")
     assert origin["device_description"].startswith("simulated: ")
-    assert of_energy["quantity"] == "energy_mj"
+    assert (of_energy["metric"], of_energy["unit"], energy.scope_) == ("energy", "mJ", "simulated")
     arch = load_space("ofa-mobilenetv3").build(load_space("ofa-mobilenetv3").sample(1, 9))
     graph = proxy.priced_kernels(arch, setting.profile).kernels
     assert latency.predict([graph], network=True) == report.training.predictor.predict([graph], network=True)
-    assert energy.predict([graph], network=True) == report.energy.predict([graph], network=True)
+    assert energy.price([graph], network=True) == report.energy.price([graph], network=True)
 
 
 def test_the_speed_pays_after_the_networks_that_training_cost():

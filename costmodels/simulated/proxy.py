@@ -28,9 +28,9 @@ from ...profiler.records import Json
 from ...profiler.workload import Workload
 from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
 from ..local_setting import LocalSetting
+from ..metrics.energy_predictor import EnergyPredictor
 from ..planned_campaign import Narrator
 from ..predictor import GRAPHS_MIN, LatencyPredictor
-from ..predictor_file import save_predictor
 from ..quickstart import training_provenance
 from ..random_blocks import random_blocks
 from ..space import Space
@@ -42,6 +42,8 @@ from .simulation import Asked, SimulatedSample, simulate, simulated_samples
 Graph = Sequence[Kernel]
 Floats = npt.NDArray[np.float64]
 
+#: What a simulator's energy includes is the simulator's own affair.
+_SCOPE = "simulated"
 #: Networks that only judge: no training reads this purpose.
 JUDGE = "judge"
 #: Networks that are asked about again for their time, where none was simulated in this run.
@@ -133,7 +135,7 @@ class ProxyReport:
     """A fitted proxy and what it is worth. ``energy`` is None where the simulator says none."""
 
     training: TrainingReport
-    energy: LatencyPredictor | None
+    energy: EnergyPredictor | None
     asked: tuple[Asked, ...]
     judgements: tuple[Judgement, ...]
     speed: Speed
@@ -227,7 +229,7 @@ def save_proxy(report: ProxyReport, setting: LocalSetting, folder: Path, databas
     origin: dict[str, Json] = {**training_provenance(setting), "database": database}
     save_report(report.training, folder, {**origin, "proxy": report.document()})
     if report.energy is not None:
-        save_predictor(report.energy, folder / "energy", {**origin, "quantity": "energy_mj"})
+        report.energy.save(folder / "energy", origin)
 
 
 def _check(plan: ProxyPlan) -> None:
@@ -278,7 +280,7 @@ def _require_enough(store: Store, setting: LocalSetting, asked: Sequence[Asked])
     )
 
 
-def _fit_energy(store: Store, setting: LocalSetting, seed: int) -> LatencyPredictor | None:
+def _fit_energy(store: Store, setting: LocalSetting, seed: int) -> EnergyPredictor | None:
     """The same kind of model on millijoules: a sum over kernels, too; None where too few energies are known."""
     graphs: list[Graph] = []
     energy_mj: list[float] = []
@@ -294,7 +296,7 @@ def _fit_energy(store: Store, setting: LocalSetting, seed: int) -> LatencyPredic
                 is_network.append(purposes is NETWORK_PURPOSES)
     if len(graphs) - sum(is_network) < GRAPHS_MIN:
         return None
-    return LatencyPredictor(random_state=seed).fit(graphs, energy_mj, is_network=is_network)
+    return EnergyPredictor(random_state=seed).fit(graphs, energy_mj, scope=_SCOPE, is_network=is_network)
 
 
 def _judge(
@@ -304,24 +306,25 @@ def _judge(
     workloads: Sequence[Workload],
     truth: dict[str, SimulatedSample],
     predictor: LatencyPredictor,
-    energy: LatencyPredictor | None,
+    energy: EnergyPredictor | None,
 ) -> Judgement:
     known = [one for one in workloads if one.graph_hash in truth]
     graphs = [priced_kernels(one, setting.profile).kernels for one in known]
     said = [truth[one.graph_hash] for one in known]
-    guess = _totals(predictor, graphs)
+    guess = _known([(one.total_ms, one.is_lower_bound) for one in predictor.price(graphs, network=True)])
     latency = agreement(guess, [one.latency_ms for one in said])
     in_mj = [(graph, one.energy_mj) for graph, one in zip(graphs, said, strict=True) if one.energy_mj is not None]
     of_energy = None
     if energy is not None and in_mj:
-        of_energy = agreement(_totals(energy, [graph for graph, _ in in_mj]), [value for _, value in in_mj])
+        prices = energy.price([graph for graph, _ in in_mj], network=True)
+        guessed = _known([(one.total_mj, one.is_lower_bound) for one in prices])
+        of_energy = agreement(guessed, [value for _, value in in_mj])
     return Judgement(space, is_known, len(known), int(np.isnan(guess).sum()), latency, of_energy)
 
 
-def _totals(predictor: LatencyPredictor, graphs: Sequence[Graph]) -> Floats:
+def _known(totals: Sequence[tuple[float, bool]]) -> Floats:
     """Predictions of whole networks, NaN for one with a kernel that has no price."""
-    prices = predictor.price(graphs, network=True)
-    return np.array([math.nan if price.is_lower_bound else price.total_ms for price in prices], dtype=np.float64)
+    return np.array([math.nan if is_lower_bound else total for total, is_lower_bound in totals], dtype=np.float64)
 
 
 def agreement(predicted: npt.ArrayLike, simulated: npt.ArrayLike) -> Agreement | None:
