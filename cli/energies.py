@@ -102,7 +102,7 @@ def _on_fleet(
     as_json: bool,
 ) -> int:
     """Have the boards of a pool measure energies, each graph on whichever is free."""
-    from ..costmodels.fleet.fleet_campaign import Wish, carry_out
+    from ..costmodels.fleet.fleet_campaign import carry_out, wishes_of
     from ..costmodels.fleet.pool import choose_pool
     from ..db import Store
     from ..profiler.energy.windows import EnergySettings
@@ -115,7 +115,7 @@ def _on_fleet(
         Talk(quiet=as_json) as talk,
     ):
         pool = choose_pool(store, selector)
-        wishes = [Wish(one) for one in _wanted(models, shapes, space_names, networks, seed, Path(scratch))]
+        wishes = wishes_of(_wanted(models, shapes, space_names, networks, seed, Path(scratch)), pool, seed)
         outcome = carry_out(
             store, pool, name, "energy", wishes, talk, settings=Settings(seed=seed), energy=EnergySettings()
         )
@@ -128,6 +128,8 @@ def _on_fleet(
             f"{outcome.planned} graphs: {outcome.reused} were there, {outcome.done} done, {outcome.failed} failed,"
             f" {outcome.left} left; followed for {outcome.followed_s:.0f} s."
         )
+        for space in space_names:
+            click.echo(f"A table with them: edgecost campaign run --space {space} --device '{selector}'")
     return 1 if outcome.failed else 0
 
 

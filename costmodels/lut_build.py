@@ -14,7 +14,7 @@ from ..profiler.records import SIMULATOR, VIRTUAL, Device, Json, RuntimeProfile
 from .dataset import Sample, load_samples
 from .grids.listed import can_be_listed, price_listed
 from .lut import Lut, LutCell
-from .lut_others import Others, with_energy_and_memory
+from .lut_others import Known, Others, known_of, with_energy_and_memory
 from .predictor import LatencyPredictor
 from .space import Space
 from .spaces.cell import Cell
@@ -45,20 +45,21 @@ def build_lut(
         GateError: a cell was neither measured nor can be predicted; all such cells are listed.
     """
     samples = load_samples(store, device.identity, profile)
-    return build_from_samples(store, space, device, profile, environment_hash, predictor, samples, others)
+    known = known_of(store, device.identity, profile)
+    return build_from_samples(space, device, profile, environment_hash, predictor, samples, known, others)
 
 
 def build_from_samples(
-    store: Store,
     space: Space,
     device: Device,
     profile: RuntimeProfile,
     environment_hash: str,
     predictor: LatencyPredictor | None,
     samples: Sequence[Sample],
+    known: Known,
     others: Others | None = None,
 ) -> Lut:
-    """The same from samples that are already read, of one device or of several that are taken for one."""
+    """The same from what is already read, of one device or of several that are taken for one."""
     workloads = {cell.key: workload for cell in space.measurable if (workload := space.workload(cell)) is not None}
     hashes = {workload.graph_hash for workload in workloads.values()}
     measured = {sample.workload.graph_hash: sample for sample in samples if sample.workload.graph_hash in hashes}
@@ -74,7 +75,7 @@ def build_from_samples(
         rows |= _predicted_cells(space, left, profile, predictor)
     provenance = lut_provenance(space, device, profile, environment_hash, radius, len(samples))
     cells, told = with_energy_and_memory(
-        [rows[cell.key] for cell in space.measurable], workloads, store, device, profile, others or Others()
+        [rows[cell.key] for cell in space.measurable], workloads, profile, known, others or Others()
     )
     return Lut.from_cells(cells, {**provenance, **told})
 

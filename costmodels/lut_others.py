@@ -9,7 +9,7 @@ from ..db import Store
 from ..profiler.errors import UsageError
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.kernels.graph import optimise
-from ..profiler.records import Device, Json, RuntimeProfile
+from ..profiler.records import Json, RuntimeProfile
 from ..profiler.workload import Workload
 from .dataset import BLOCK_PURPOSES
 from .lut import LutCell
@@ -27,24 +27,52 @@ class Others:
     memory: PeakMemoryPredictor | None = None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What was measured, by the hash of the graph.
+
+    Attributes:
+        scope: what every energy includes; empty where there is none.
+    """
+
+    scope: str
+    energy_mj: Mapping[str, float]
+    peak_bytes: Mapping[str, int]
+
+
+def known_of(store: Store, device_identity: str, profile: RuntimeProfile) -> Known:
+    """What the store has of a device and profile.
+
+    Raises:
+        UsageError: there are energies of several scopes.
+    """
+    energies = load_energies(store, device_identity, profile, purposes=BLOCK_PURPOSES)
+    peaks, _ = load_peaks(store, device_identity, profile)
+    return Known(
+        energies.scope,
+        {sample.workload.graph_hash: sample.energy_mj for sample in energies.samples},
+        {sample.workload.graph_hash: round(sample.peak_bytes) for sample in peaks},
+    )
+
+
 def with_energy_and_memory(
     rows: Sequence[LutCell],
     workloads: Mapping[str, Workload],
-    store: Store,
-    device: Device,
     profile: RuntimeProfile,
+    known: Known,
     others: Others,
 ) -> tuple[list[LutCell], dict[str, Json]]:
     """The rows with what is known of both, and what a table's provenance says of it.
 
     Args:
         workloads: by key; cells that execute nothing have none.
+        known: measured; what is not there is predicted.
 
     Raises:
         UsageError: the energies in the store and those of the predictor include different things.
     """
-    energy, energy_told = _energies(workloads, store, device, profile, others.energy)
-    memory, memory_told = _peaks(workloads, store, device, profile, others.memory)
+    energy, energy_told = _energies(workloads, profile, known, others.energy)
+    memory, memory_told = _peaks(workloads, profile, known, others.memory)
     told: dict[str, Json] = {}
     if energy:
         told["energy"] = energy_told
@@ -55,21 +83,17 @@ def with_energy_and_memory(
 
 
 def _energies(
-    workloads: Mapping[str, Workload],
-    store: Store,
-    device: Device,
-    profile: RuntimeProfile,
-    predictor: EnergyPredictor | None,
+    workloads: Mapping[str, Workload], profile: RuntimeProfile, known: Known, predictor: EnergyPredictor | None
 ) -> tuple[dict[str, float], str]:
     scope = predictor.scope_ if predictor is not None else None
-    known = load_energies(store, device.identity, profile, purposes=BLOCK_PURPOSES)
     if scope is not None and known.scope and known.scope != scope:
         raise UsageError(
             f"the energies here are of the {known.scope}, the predictor's of the {scope}",
             remedy="train it again: edgecost train --metric energy",
         )
-    measured = {sample.workload.graph_hash: sample.energy_mj for sample in known.samples}
-    found = {key: measured[one.graph_hash] for key, one in workloads.items() if one.graph_hash in measured}
+    found = {
+        key: known.energy_mj[one.graph_hash] for key, one in workloads.items() if one.graph_hash in known.energy_mj
+    }
     count = len(found)
     left = [key for key in workloads if key not in found]
     if predictor is not None and left:
@@ -80,15 +104,10 @@ def _energies(
 
 
 def _peaks(
-    workloads: Mapping[str, Workload],
-    store: Store,
-    device: Device,
-    profile: RuntimeProfile,
-    predictor: PeakMemoryPredictor | None,
+    workloads: Mapping[str, Workload], profile: RuntimeProfile, known: Known, predictor: PeakMemoryPredictor | None
 ) -> tuple[dict[str, int], str]:
-    samples, _ = load_peaks(store, device.identity, profile)
-    measured = {sample.workload.graph_hash: round(sample.peak_bytes) for sample in samples}
-    found = {key: measured[one.graph_hash] for key, one in workloads.items() if one.graph_hash in measured}
+    peaks = known.peak_bytes
+    found = {key: peaks[one.graph_hash] for key, one in workloads.items() if one.graph_hash in peaks}
     count = len(found)
     left = [key for key in workloads if key not in found]
     if predictor is not None and left:

@@ -12,7 +12,7 @@ from edgecost.cli.main import main
 from edgecost.costmodels.cards.model_folder import open_folder
 from edgecost.costmodels.kernel_work import work_of
 from edgecost.costmodels.lut import LutCell
-from edgecost.costmodels.lut_others import Others, with_energy_and_memory
+from edgecost.costmodels.lut_others import Others, known_of, with_energy_and_memory
 from edgecost.costmodels.metrics.energy import load_energies
 from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
 from edgecost.costmodels.metrics.energy_training import EnergyReport, train_energy
@@ -146,7 +146,8 @@ def test_energies_of_a_known_law_are_predicted_in_millijoules_on_graphs_not_seen
     other = replace(cells.workloads[0], graph_hash="f" * 64)
     workloads = {"measured": cells.workloads[0], "predicted": other}
     others = Others(energy=loaded)
-    filled, told = with_energy_and_memory(rows, workloads, notebook.store, notebook.device, notebook.profile, others)
+    known = known_of(notebook.store, notebook.device.identity, notebook.profile)
+    filled, told = with_energy_and_memory(rows, workloads, notebook.profile, known, others)
     assert [row.energy_mj for row in filled] == pytest.approx([cells.true_mj[0]] * 2, rel=0.1)
     assert [row.peak_memory_bytes for row in filled] == [None, None]
     assert told == {"energy": "gross, of the module; 1 cells measured, 1 predicted"}

@@ -5,6 +5,7 @@ Nothing is measured here: boards take jobs when they like (``devices``), and who
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from ...profiler.energy.windows import EnergySettings
 from ...profiler.protocol import Settings
 from ...profiler.records import Json, Quantity
 from ..campaign import Planned
+from ..dataset import NETWORK_PURPOSES
 from ..planned_campaign import Narrator
 from ..space import Space
 from ..space_plan import plan_space
@@ -90,6 +92,16 @@ def wishes_for(space: Space, pool: Pool, *, panel_share: float, networks: int, s
                 for session in range(NETWORK_SESSIONS)
             ]
     return wishes
+
+
+def wishes_of(planned: Sequence[Planned], pool: Pool, seed: int) -> list[Wish]:
+    """Each workload on whichever board is free, and some blocks on every board, which tell the boards' paces."""
+    blocks = [one for one in planned if one.purpose not in NETWORK_PURPOSES]
+    several = len(pool.boards) > 1
+    panel = random.Random(seed).sample(blocks, min(PANEL_MIN, len(blocks))) if several else []
+    chosen = {one.workload.graph_hash for one in panel}
+    everywhere = [Wish(one, board.identity) for one in panel for board in pool.boards]
+    return everywhere + [Wish(one) for one in planned if one.workload.graph_hash not in chosen]
 
 
 def plan_fleet_campaign(

@@ -11,20 +11,25 @@ from ..network_scale import of_space
 from ..predictor import NETWORKS_MIN, LatencyPredictor
 from ..space import Space
 from .pool import Pool
+from .pool_energies import PoolEnergies, load_pool_energies
 from .pool_samples import PoolSamples, load_pool_samples
 
 
 def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPredictor | None = None) -> Lut:
     """Every cell of a space on the boards of a pool, and the factor to whole networks where some were measured.
 
+    Energies and peaks of memory stand in it where boards measured them.
+
     Raises:
         GateError: a cell was neither measured nor can be predicted.
+        UsageError: as ``load_pool_energies``.
     """
     found = load_pool_samples(store, pool.boards, pool.profile)
+    energies = load_pool_energies(store, pool.boards, pool.profile)
     table = build_from_samples(
-        store, space, pool.device, pool.profile, _environment(store, pool), predictor, found.samples
+        space, pool.device, pool.profile, _environment(store, pool), predictor, found.samples, energies.known
     )
-    table = Lut.from_cells(table.cells, {**table.provenance, **told_of(pool, found)})
+    table = Lut.from_cells(table.cells, {**table.provenance, **told_of(found, energies)})
     # At the blocks' pace: of networks there are too few on each board to find it again.
     measured = load_pool_samples(store, pool.boards, pool.profile, purposes=("network",), factors=found.factors)
     networks = of_space(space, [(one.workload, one.raw_ms, one.sessions_ms) for one in measured.samples])
@@ -41,7 +46,13 @@ def _environment(store: Store, pool: Pool) -> str:
     return found.pop() if len(found) == 1 else f"{len(found)} environments"
 
 
-def told_of(pool: Pool, found: PoolSamples) -> dict[str, Json]:
+def told_of(found: PoolSamples, energies: PoolEnergies) -> dict[str, Json]:
     """What a table's provenance says of its boards."""
-    factors: dict[str, Json] = dict(found.factors.items())
-    return {"boards": factors, "boards_spread": found.spread, "boards_share_graphs": found.shared}
+    told: dict[str, Json] = {
+        "boards": dict(found.factors),
+        "boards_spread": found.spread,
+        "boards_share_graphs": found.shared,
+    }
+    if energies.factors:
+        told |= {"energy_boards": dict(energies.factors), "energy_boards_share_graphs": energies.shared}
+    return told
