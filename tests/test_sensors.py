@@ -25,6 +25,7 @@ from edgecost.devices.sensors.pmic import power_mw
 from edgecost.devices.sensors.rails import rail_set
 from edgecost.devices.sensors.sampler import SensorMeter, read_cost
 from edgecost.devices.sensors.source import CounterFault
+from edgecost.devices.sensors.survey import survey
 from edgecost.profiler.energy.meter import Counts, Meter
 from edgecost.profiler.energy.trace import Trace
 from edgecost.profiler.energy.windows import Span
@@ -263,6 +264,17 @@ def test_a_sensor_is_the_same_one_whatever_its_supply_stands_at_today(tmp_path: 
             tree(root, {f"sys/devices/i2c/1-0040/hwmon/hwmon4/in{channel}_input": f"{millivolts}\n"})
         hashes |= {find_sensors(root, NO_PROGRAMS).whole[0].facts.sensor().sensor_hash}
     assert len(hashes) == 1
+
+
+def test_what_a_reading_takes_is_measured_where_the_sensor_is_and_not_said_of_a_recording(tmp_path: Path) -> None:
+    found = find_sensors(nano(tmp_path), NO_PROGRAMS)
+    (here, *_), (elsewhere, *_) = survey(found)[0], survey(found, is_timed=False)[0]
+    assert here.cost is not None
+    assert here.cost.median_ms is not None
+    assert elsewhere.cost is None
+    assert here.power_mw == elsewhere.power_mw == 1600.0
+    assert any("a reading takes" in line for line in here.lines("POM_5V_IN"))
+    assert not any("a reading takes" in line for line in elsewhere.lines("POM_5V_IN"))
 
 
 def test_a_step_of_rapl_is_its_range_by_the_values_of_32_bits(tmp_path: Path) -> None:
