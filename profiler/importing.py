@@ -66,7 +66,8 @@ def import_runtime(runtime: str, command: Sequence[str] = (), *, timeout_s: floa
         runtime: ``onnxruntime`` or ``tvm``.
         command: what is started in place of the runner of this interpreter, with the runtime's name after it.
     """
-    version = _installed(runtime)
+    # What is installed beside edgecost says nothing of another interpreter.
+    version = None if command else _installed(runtime)
     if not command and version is None and not _is_module(runtime):
         return ImportedRuntime(runtime, problem="not installed", is_installed=False)
     argv = [*(command or (sys.executable, str(RUNNER), "--describe")), runtime]

@@ -187,6 +187,9 @@ def test_wheels_of_a_python_or_a_machine_that_nobody_looked_at_are_not_known() -
     assert wheel_lines(board, "x86_64", (3, 15))[0].endswith("not known for Python 3.15")
     assert wheel_lines(board, "riscv64", None) == ["wheels: none are known of for riscv64"]
     assert wheel_lines(board, "x86_64", (3, 9))[1].endswith("none, they need Python 3.10")
+    none, remedy = wheel_lines(board, "aarch64", (3, 12), is_glibc=False)
+    assert none.startswith("! wheels: none fit, since this Python was not made for glibc")
+    assert "aarch64-gnu" in remedy
 
 
 def covered(root: Path, commands: Firmware | RecordedCommands, kind: str, look: Snapshot | None = None) -> list[str]:

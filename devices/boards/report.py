@@ -26,7 +26,7 @@ from .board import BoardIdentity
 from .identity import identify
 from .known_bad import KnownBad, known_bad, no_runtime
 from .reading import text_of
-from .wheels import wheel_lines
+from .wheels import is_of_glibc, wheel_lines
 
 #: Runtimes that are asked for.
 RUNTIMES = ("onnxruntime", "tvm")
@@ -118,7 +118,11 @@ def report_board(
         cpus_offline=text_of(root / "sys/devices/system/cpu/offline"),
         runtimes=tuple(import_runtime(name) for name in RUNTIMES) if is_here else None,
         versions=known_bad(board, architecture),
-        wheels=tuple(wheel_lines(board, architecture, sys.version_info[:2] if is_here else None)),
+        wheels=tuple(
+            wheel_lines(board, architecture, sys.version_info[:2], is_glibc=is_of_glibc())
+            if is_here
+            else wheel_lines(board, architecture, None)
+        ),
         unusable=no_runtime(architecture),
         meters=tuple(meters),
         meter_problems=(*_by_remedy(problems), *_of_gpus(board, sensors, is_here=is_here)),

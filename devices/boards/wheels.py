@@ -6,6 +6,7 @@ The tags are those that pip listed in November 2026, the same for aarch64 and x8
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from .board import BoardIdentity
@@ -69,17 +70,38 @@ def onnxruntime_wheels(glibc: str, python: tuple[int, int]) -> Wheels | None:
     return Wheels(None, None) if last is not None and _numbers(last) < _numbers(first) else Wheels(first, last)
 
 
-def wheel_lines(board: BoardIdentity, machine: str, python: tuple[int, int] | None) -> list[str]:
-    """For people. ``python`` is the interpreter's; None, of a recording, for each that may be there."""
+def is_of_glibc() -> bool:
+    """Whether this interpreter was made for glibc: uv has been seen to bring one for musl to a Jetson Nano."""
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def wheel_lines(
+    board: BoardIdentity, machine: str, python: tuple[int, int] | None, *, is_glibc: bool = True
+) -> list[str]:
+    """For people.
+
+    Args:
+        python: the interpreter's; None, of a recording, for each that may be there.
+        is_glibc: whether the interpreter was made for it, whatever the board has.
+    """
     if machine not in _MACHINES:
         return [f"wheels: none are known of for {machine}"]
+    if not is_glibc:
+        return [
+            "! wheels: none fit, since this Python was not made for glibc (perhaps for musl)",
+            f"    → one that was: uv python install cpython-3.12-linux-{machine}-gnu",
+        ]
     if board.glibc is None:
         return ["wheels: which ones fit is not known, since glibc is not"]
     words = _of_each(board.glibc) if python is None else [_of_one(board.glibc, python)]
     lines = [f"wheels of onnxruntime for glibc {board.glibc}: {'; '.join(words)}", _tvm(board.glibc, python)]
     if board.kind == "jetson" and (board.l4t or "").startswith("32."):
         lines.append(
-            "JetPack 4 brings Python 3.6, with onnxruntime 1.10.0 at most: uv python install 3.12 brings another"
+            "JetPack 4 brings Python 3.6, with onnxruntime 1.10.0 at most; another one:"
+            " uv python install cpython-3.12-linux-aarch64-gnu"
         )
     gpu = _on_gpu(board)
     return [*lines, f"on the GPU: {gpu}"] if gpu else lines
