@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from .energy_output import watts
 from .options import json_option
-from .output import milliseconds, print_json, print_table
+from .output import print_json, print_table
 
 if TYPE_CHECKING:
-    from ..devices.sensors.source import Problem
-    from ..devices.sensors.survey import SurveyedSensor
-    from ..profiler.energy.meter import MeterFacts
+    from ..devices.boards.report import BoardReport
 
 #: Packages by what they are for.
 _PACKAGES = {
@@ -42,21 +42,25 @@ _TUNING_FFI = "0.1.14.post1"
 
 
 @click.command(epilog="Example:  edgecost doctor")
+@click.option(
+    "--recorded",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A recording of `edgecost record-board`: what would be said of that board.",
+)
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(recorded: Path | None, as_json: bool) -> int:
     """What is installed, what this machine is, what would disturb measurements. Exit code 9 if a package is missing."""
+    if recorded is not None:
+        return _of_recording(recorded, as_json)
     from ..devices.boards.report import report_board
-    from ..devices.host import facts_document, find_noise, host_device, read_host
-    from ..devices.sensors import find_sensors
-    from ..devices.sensors.survey import survey
+    from ..devices.boards.report_lines import report_lines
+    from ..devices.host import facts_document, host_device, read_host
     from ..profiler.errors import MissingPackage
 
     facts = read_host()
     device = host_device(facts)
-    findings = find_noise(facts)
-    sensors = find_sensors()
-    board = report_board(sensors=sensors)
-    meters, meter_problems = survey(sensors)
+    board = report_board(facts=facts)
     installed = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in installed.items() if found is None and name not in _OPTIONAL]
     ffi = _version("apache-tvm-ffi")
@@ -74,10 +78,7 @@ def doctor(as_json: bool) -> int:
                 "device": device.description,
                 "device_identity": device.identity,
                 "facts": dict(facts_document(facts)),
-                "board": dict(board.document()),
-                "power_meters": [dict(one.document()) for one in meters],
-                "power_problems": [asdict(one) for one in meter_problems],
-                "findings": [{"what": f.what, "consequence": f.consequence, "remedy": f.remedy} for f in findings],
+                **_board_document(board),
             }
         )
         return code
@@ -86,18 +87,46 @@ def doctor(as_json: bool) -> int:
     )
     click.echo(f"{device.name}: {device.description}, {facts.kernel}\n")
     _print_packages(installed, ffi)
-    click.echo("\n".join(board.board_lines()) + "\n")
-    _print_meters(meters, meter_problems)
-    for finding in findings:
-        click.echo(f"! {finding.what}\n    {finding.consequence}\n    → {finding.remedy}")
-    if not findings:
-        click.echo("Nothing was found that would disturb measurements.")
+    click.echo("\n".join(report_lines(board)))
     if missing:
         click.echo(f"\nMissing: {', '.join(missing)}. Install them: pip install 'edgecost[host]'")
         click.echo("A board that only runs the agent needs none of them but its runtime.")
     if not openmp:
         click.echo("\nMissing: the system library libgomp, which LightGBM needs. On Debian: apt install libgomp1")
     return code
+
+
+def _of_recording(path: Path, as_json: bool) -> int:
+    """What can be said of a board that is somewhere else, from what it wrote of itself."""
+    from ..devices.boards.recording import load
+    from ..devices.boards.report import report_board
+    from ..devices.boards.report_lines import report_lines
+    from ..profiler.errors import UsageError
+
+    recording = load(path)
+    if recording.unreadable and os.geteuid() == 0:
+        raise UsageError(
+            f"{path} has files that its user could not read, and root reads everything: they would look empty",
+            remedy="look at it as an ordinary user",
+        )
+    with TemporaryDirectory() as folder:
+        board = report_board(recording.unpack(Path(folder)), recording.recorded_commands(), recording.machine)
+    if as_json:
+        print_json({"recording": recording.name, **_board_document(board)})
+    else:
+        click.echo(
+            "\n".join([f"{recording.name}, recorded on Linux {recording.kernel_release}\n", *report_lines(board)])
+        )
+    return 0
+
+
+def _board_document(board: BoardReport) -> dict[str, object]:
+    return {
+        "board": dict(board.document()),
+        "power_meters": [dict(one.document()) for one in board.meters],
+        "power_problems": [asdict(one) for one in board.meter_problems],
+        "findings": [asdict(one) for one in board.findings],
+    }
 
 
 def _print_packages(installed: Mapping[str, str | None], ffi: str | None) -> None:
@@ -108,34 +137,6 @@ def _print_packages(installed: Mapping[str, str | None], ffi: str | None) -> Non
         print_table("Packages", ["package", "version", "for"], rows, left=3)
     if installed["apache-tvm"] is not None:
         click.echo(_tuning_note(ffi))
-
-
-def _print_meters(meters: Sequence[SurveyedSensor], problems: Sequence[Problem]) -> None:
-    rows = [
-        [
-            f"{one.facts.name}{' *' if one.is_whole else ''}",
-            one.facts.scope,
-            "–" if one.power_mw is None else watts(one.power_mw),
-            _step(one.facts),
-            f"{1 / one.facts.period_s:.3g} Hz",
-            milliseconds(one.cost.median_ms),
-            f"{one.window_s:.3g} s",
-        ]
-        for one in meters
-    ]
-    if rows:
-        heads = ["power meter (* of the whole)", "scope", "now", "step", "rate", "a reading", "window"]
-        print_table("Power meters", heads, rows, left=2)
-    for problem in problems:
-        click.echo(f"! {problem.what}" + (f"\n    → {problem.remedy}" if problem.remedy else ""))
-    if not any(one.is_whole for one in meters):
-        click.echo("Energy cannot be measured here without a power meter: docs/how-to/add-a-power-meter.md\n")
-
-
-def _step(facts: MeterFacts) -> str:
-    if facts.resolution is None:
-        return "–"
-    return f"{facts.resolution:g} {'mW' if facts.counts.value == 'power' else 'mJ'}"
 
 
 def _tuning_note(ffi: str | None) -> str:

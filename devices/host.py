@@ -146,7 +146,7 @@ def find_noise(facts: HostFacts) -> tuple[Finding, ...]:
             Finding(
                 f"the CPU frequency governor is {', '.join(facts.governors)}",
                 "the clock follows the load, so short kernels are measured at a lower clock than long ones",
-                "cpupower frequency-set -g performance (as root), and back again afterwards",
+                "as root: --control governor-performance, which puts it back; or cpupower frequency-set -g performance",
             )
         )
     if facts.turbo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 _UNIT = """\
 # Printed by `edgecost agent systemd`. As root:
 #   useradd --system --home-dir {home} edgecost
+#   usermod --append --groups video edgecost    # on a Raspberry Pi: vcgencmd tells nobody else
 #   edgecost agent systemd > /etc/systemd/system/edgecost-agent.service
 #   systemctl daemon-reload && systemctl enable --now edgecost-agent
 [Unit]

@@ -6,7 +6,7 @@ settled by the process that asks (``measure.py``). It may crash, hang or be kill
 
 Requests: ``open``, ``load``, ``unload``, ``round``, ``profile``, ``copies``, ``memory``, ``close``. Answers carry
 ``event``. All times are integer nanoseconds. ``--describe`` in place of requests prints which runtimes this interpreter
-has.
+has, with a name after it what became of importing that one.
 """
 
 import base64
@@ -1015,6 +1015,15 @@ def describe():
     return {"python_version": "%d.%d.%d" % sys.version_info[:3], "runtimes": found}
 
 
+def describe_one(name):
+    """One runtime: version and providers, or why it cannot be imported. An import that crashes ends this process."""
+    try:
+        runtime = RUNTIMES[name]({"options": {}})
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return {"problem": "%s: %s" % (type(error).__name__, error)}
+    return {"version": runtime.version, "providers": runtime.providers}
+
+
 def _offer_to_oom_killer():
     """When memory runs out the kernel should end this process, not the one that keeps the results."""
     try:
@@ -1034,8 +1043,8 @@ def main():
     # own.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if sys.argv[1:] == ["--describe"]:
-        answers.write(json.dumps(describe()) + "\n")
+    if sys.argv[1:2] == ["--describe"]:
+        answers.write(json.dumps(describe_one(sys.argv[2]) if len(sys.argv) > 2 else describe()) + "\n")
         answers.close()
         return
     _import_early(sys.argv[1] if len(sys.argv) > 1 else "onnxruntime")

@@ -25,6 +25,7 @@ from edgecost.devices.sensors.pmic import power_mw
 from edgecost.devices.sensors.rails import rail_set
 from edgecost.devices.sensors.sampler import SensorMeter, read_cost
 from edgecost.devices.sensors.source import CounterFault
+from edgecost.devices.sensors.survey import survey
 from edgecost.profiler.energy.meter import Counts, Meter
 from edgecost.profiler.energy.trace import Trace
 from edgecost.profiler.energy.windows import Span
@@ -238,6 +239,47 @@ def test_a_chip_that_somebody_added_says_its_shunt_and_is_found_by_name(tmp_path
     (whole,) = find_sensors(tmp_path, NO_PROGRAMS).whole
     assert whole.open().read() == 3250.0
     assert "2000 µΩ" in whole.facts.note
+    # 25 steps of 2.5 µV over 2 mΩ, as the driver calls a step of power.
+    assert whole.facts.resolution == 31.25
+
+
+@pytest.mark.parametrize(
+    ("chip", "shunt_uohm", "step_mw"),
+    [("ina219", "100000\n", 2.0), ("ina230", "10000\n", 6.25), ("ina260", None, 10.0), ("ina226", None, None)],
+)
+def test_a_step_of_an_added_chip_hangs_on_its_shunt(
+    tmp_path: Path, chip: str, shunt_uohm: str | None, step_mw: float | None
+) -> None:
+    folder = "sys/class/hwmon/hwmon7"
+    files = {f"{folder}/name": f"{chip}\n", f"{folder}/power1_input": "3250000\n"}
+    tree(tmp_path, files | ({} if shunt_uohm is None else {f"{folder}/shunt_resistor": shunt_uohm}))
+    assert find_sensors(tmp_path, NO_PROGRAMS).whole[0].facts.resolution == step_mw
+
+
+def test_a_sensor_is_the_same_one_whatever_its_supply_stands_at_today(tmp_path: Path) -> None:
+    hashes = set()
+    for millivolts in (4976, 5000, 5024):
+        root = hwmon(tmp_path / str(millivolts), 4, ["VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"])
+        for channel in (1, 2, 3):
+            tree(root, {f"sys/devices/i2c/1-0040/hwmon/hwmon4/in{channel}_input": f"{millivolts}\n"})
+        hashes |= {find_sensors(root, NO_PROGRAMS).whole[0].facts.sensor().sensor_hash}
+    assert len(hashes) == 1
+
+
+def test_what_a_reading_takes_is_measured_where_the_sensor_is_and_not_said_of_a_recording(tmp_path: Path) -> None:
+    found = find_sensors(nano(tmp_path), NO_PROGRAMS)
+    (here, *_), (elsewhere, *_) = survey(found)[0], survey(found, is_timed=False)[0]
+    assert here.cost is not None
+    assert here.cost.median_ms is not None
+    assert elsewhere.cost is None
+    assert here.power_mw == elsewhere.power_mw == 1600.0
+    assert any("a reading takes" in line for line in here.lines("POM_5V_IN"))
+    assert not any("a reading takes" in line for line in elsewhere.lines("POM_5V_IN"))
+
+
+def test_a_step_of_rapl_is_its_range_by_the_values_of_32_bits(tmp_path: Path) -> None:
+    assert find_sensors(rapl(tmp_path / "a"), NO_PROGRAMS).whole[0].facts.resolution == 0.061
+    assert find_sensors(rapl(tmp_path / "b", most=None), NO_PROGRAMS).whole[0].facts.resolution is None
 
 
 @settings(deadline=None, max_examples=80)

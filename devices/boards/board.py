@@ -33,7 +33,6 @@ class BoardIdentity:
         soc: the chip: ``tegra210``, ``BCM2712``; the processor's name on x86.
         module: which of several boards of that name: SKU, or type, memory and revision.
         armv8_0: an Arm processor without the atomics of ARMv8.1; None where the kernel does not list features.
-        throttle_sources: what tells that the clock was taken down.
     """
 
     kind: str
@@ -47,7 +46,6 @@ class BoardIdentity:
     power_mode: PowerMode | None = None
     power_modes: tuple[PowerMode, ...] = ()
     gpus: tuple[str, ...] = ()
-    throttle_sources: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
 
     def document(self) -> Mapping[str, Json]:

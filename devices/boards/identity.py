@@ -13,7 +13,6 @@ from ..commands import Commands, HostCommands
 from . import jetson, raspberry_pi
 from .board import BoardIdentity, Missing
 from .reading import text_of
-from .throttling import throttle_sources
 
 _UNNAMED = frozenset({"", "unknown", "To Be Filled By O.E.M.", "Default string", "System Product Name"})
 
@@ -37,64 +36,53 @@ def _jetson(
 ) -> BoardIdentity:
     l4t = jetson.l4t_release(root, commands)
     module, mode = jetson.module_of(root, compatible), jetson.power_mode(root, commands)
-    named, sources = jetson.jetpack(l4t), throttle_sources(root, commands)
+    named = jetson.jetpack(l4t)
     missing = _absent(
         ("release of L4T", "/etc/nv_tegra_release, or the package nvidia-l4t-core", l4t),
         ("JetPack of this L4T", "the table in devices/boards/jetson.py", named),
         ("module", "/proc/device-tree/nvidia,dtsfilename or compatible", module),
         ("power mode", "/var/lib/nvpmodel/status, or `nvpmodel -q` as root", mode),
     )
-    if not any("soctherm_oc" in source for source in sources):
-        missing += (Missing("counters of under-voltage", "the kernel's log alone: dmesg | grep 'OC ALARM'"),)
     return BoardIdentity(
         "jetson", model, _last(compatible, "nvidia,tegra"), module, _is_armv8_0(cpuinfo), _glibc(commands), l4t, named,
-        mode, jetson.power_modes(root), _gpus(commands), sources, missing,
+        mode, jetson.power_modes(root), _gpus(commands), missing,
     )  # fmt: skip
 
 
 def _raspberry_pi(root: Path, commands: Commands, model: str | None, cpuinfo: dict[str, str]) -> BoardIdentity:
     code = raspberry_pi.revision_code(root, cpuinfo)
     revision = None if code is None else raspberry_pi.decode(code)
-    sources = throttle_sources(root, commands)
-    asked = next((one for one in sources if one.startswith("vcgencmd")), None)
-    missing = _absent(
-        ("revision", "Revision in /proc/cpuinfo, or /proc/device-tree/system/linux,revision", revision),
-        ("whether the firmware throttles", "vcgencmd get_throttled, for members of the group video", asked),
-    )
+    missing = _absent(("revision", "Revision in /proc/cpuinfo, or /proc/device-tree/system/linux,revision", revision))
     return BoardIdentity(
         "raspberry-pi", model, None if revision is None else revision.soc,
         None if revision is None else revision.module(), _is_armv8_0(cpuinfo), _glibc(commands),
-        throttle_sources=sources, missing=missing,
+        missing=missing,
     )  # fmt: skip
 
 
 def _x86(root: Path, commands: Commands, cpuinfo: dict[str, str]) -> BoardIdentity:
     vendor, product = (text_of(root / f"sys/class/dmi/id/{key}") or "" for key in ("sys_vendor", "product_name"))
     name = " ".join(word for word in (vendor, product) if word not in _UNNAMED) or None
-    sources = throttle_sources(root, commands)
-    missing = _absent(
-        ("name of the machine", "/sys/class/dmi/id/product_name", name),
-        ("whether the processor throttles", "cpu*/thermal_throttle or cooling devices", sources or None),
-    )
+    missing = _absent(("name of the machine", "/sys/class/dmi/id/product_name", name))
     return BoardIdentity(
         "x86", name, cpuinfo.get("model name"), armv8_0=False, glibc=_glibc(commands), gpus=_gpus(commands),
-        throttle_sources=sources, missing=missing,
+        missing=missing,
     )  # fmt: skip
 
 
 def _unknown(
     root: Path, commands: Commands, model: str | None, compatible: tuple[str, ...], cpuinfo: dict[str, str]
 ) -> BoardIdentity:
-    sources = throttle_sources(root, commands)
-    chip = compatible[-1] if compatible else None
+    chip, glibc, armv8_0 = compatible[-1] if compatible else None, _glibc(commands), _is_armv8_0(cpuinfo)
     missing = _absent(
         ("name of the board", "/proc/device-tree/model", model),
         ("chip", "/proc/device-tree/compatible", chip),
-        ("whether the processor throttles", "cooling devices in /sys/class/thermal", sources or None),
+        ("which instructions the processor has", "Features in /proc/cpuinfo", armv8_0),
+        ("version of glibc", "getconf GNU_LIBC_VERSION", glibc),
     )
     return BoardIdentity(
-        "unknown", model, chip, armv8_0=_is_armv8_0(cpuinfo), glibc=_glibc(commands), gpus=_gpus(commands),
-        throttle_sources=sources, missing=missing,
+        "unknown", model, chip, armv8_0=armv8_0, glibc=glibc, gpus=_gpus(commands),
+        missing=missing,
     )  # fmt: skip
 
 

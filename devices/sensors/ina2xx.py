@@ -12,7 +12,11 @@ from pathlib import Path
 from ...profiler.energy.meter import Counts, MeterFacts
 from .source import FoundSensor, OpenFile, Problem, text_of
 
-_CHIPS = frozenset({"ina219", "ina220", "ina226", "ina230", "ina231", "ina260", "ina2xx"})
+#: What the kernel's driver calls a step of power, in µV over the shunt: 20 steps of 10 µV, or 25 of 2.5 µV.
+_STEPS_UV = {"ina219": 200.0, "ina220": 200.0, "ina226": 62.5, "ina230": 62.5, "ina231": 62.5}
+#: The INA260 has its shunt inside, and steps of 10 mW.
+_INA260_STEP_MW = 10.0
+_CHIPS = frozenset({*_STEPS_UV, "ina260", "ina2xx"})
 #: INA226: mean of 2 × 1.1 ms, unless the driver tells otherwise.
 _DEFAULT_UPDATE_MS = 2.2
 #: Oftener than this the reading itself is the load.
@@ -45,9 +49,19 @@ def _facts(folder: Path, name: str, chip: str) -> MeterFacts:
     shunt = text_of(folder / "shunt_resistor")
     told = f"shunt of {shunt} µΩ" if shunt else "shunt unknown"
     return MeterFacts(
-        name, chip, "", "external", Counts.POWER, None, max(update_s, _PERIOD_MIN_S), averages_s=update_s,
+        name, chip, "", "external", Counts.POWER, _step_mw(chip, shunt), max(update_s, _PERIOD_MIN_S),
+        averages_s=update_s,
         note=f"{told}; what it feeds is for its owner to say",
     )  # fmt: skip
+
+
+def _step_mw(chip: str, shunt_uohm: str | None) -> float | None:
+    """A step of the power that the driver tells; it hangs on the shunt that the driver was told."""
+    if chip == "ina260":
+        return _INA260_STEP_MW
+    if chip not in _STEPS_UV or shunt_uohm is None or not shunt_uohm.isdecimal() or int(shunt_uohm) == 0:
+        return None
+    return _STEPS_UV[chip] / int(shunt_uohm) * 1e3
 
 
 class _Microwatts:

@@ -21,6 +21,9 @@ _SHUNT_STEP_UV, _OFFSET_UV, _GAIN_ERROR = 40.0, 80.0, 0.0025
 _NANO_SHUNT_UOHM = 5000.0
 #: Volts of what feeds the rail: 5 V on a Nano, where the step of the current is one of power.
 _NANO_V = 5.0
+#: What feeds rails, in V. A step of power is told at one of these: a sensor must not be another one because its supply
+#: stands at 4.976 V today.
+_SUPPLIES_V = (1.8, 3.3, 5.0, 9.0, 12.0, 15.0, 19.0)
 #: NVIDIA's driver converts when it is read, three channels one after the other; 50 Hz leaves the board alone.
 _IIO_PERIOD_S = 0.02
 #: One averaged reading of three channels, in ms, where the kernel's driver does not tell.
@@ -130,7 +133,7 @@ def _of_kernel(root: Path, problems: list[Problem]) -> Iterator[_Rail]:
                 continue
             volts, current = folder / f"in{channel}_input", folder / f"curr{channel}_input"
             shunt, level = _number(folder / f"shunt{channel}_resistor"), _number(volts)
-            step_mw = None if not shunt or not level else _SHUNT_STEP_UV / shunt * level
+            step_mw = None if not shunt or not level else _SHUNT_STEP_UV / shunt * _nominal_v(level) * 1e3
             facts = _facts(chip, name, "ina3221", period_s, step_mw)
             yield from _readable(_Rail(name, chip, partial(_Product, volts, current), facts), problems)
 
@@ -145,6 +148,10 @@ def _readable(rail: _Rail, problems: list[Problem]) -> Iterator[_Rail]:
         problems.append(Problem(f"{rail.facts.name} cannot be read: {error.strerror}"))
     else:
         yield rail
+
+
+def _nominal_v(level_mv: int) -> float:
+    return min(_SUPPLIES_V, key=lambda volts: abs(volts - level_mv / 1e3))
 
 
 def _number(path: Path) -> int | None:

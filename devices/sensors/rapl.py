@@ -13,6 +13,8 @@ from .source import CounterFault, FoundSensor, OpenFile, Problem, opened_togethe
 
 #: New about every millisecond; read less often, since a counter forgets nothing and only its ends count.
 _PERIOD_S = 0.01
+#: What a scope has in it and what not, by what Intel's zones are of.
+_NOTES = {"package": "without memory modules", "psys": "the platform, with the packages in it"}
 _REMEDY = (
     "as root, until the next start: chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj; for good, a line in"
     " /etc/tmpfiles.d/rapl.conf: z /sys/class/powercap/intel-rapl:*/energy_uj 0444 - - -"
@@ -29,7 +31,7 @@ def find(root: Path) -> tuple[list[FoundSensor], list[Problem]]:
             continue
         is_package = name.startswith("package") and zone.name.count(":") == 1
         label = name if is_package or name == "psys" else f"{_parent_of(zone)} {name}"
-        facts = _facts(f"rapl {label}", name, "package" if is_package else name)
+        facts = _facts(f"rapl {label}", name, "package" if is_package else name, _step_mj(zone))
         opener = partial(_Counter, zone)
         try:
             opener().close()
@@ -58,13 +60,22 @@ def _together(packages: list[FoundSensor]) -> list[FoundSensor]:
     if not packages:
         return []
     names = "+".join(one.facts.rail for one in packages)
-    facts = _facts(f"rapl {names}", names, "package")
+    steps = [one.facts.resolution for one in packages if one.facts.resolution is not None]
+    facts = _facts(f"rapl {names}", names, "package", sum(steps) if len(steps) == len(packages) else None)
     return [FoundSensor(facts, partial(opened_together, [one.open for one in packages]), is_whole=True), *packages]
 
 
-def _facts(name: str, rail: str, scope: str) -> MeterFacts:
-    # The unit of the counter stands in a register that only root may read, and of its gain the maker says nothing.
-    return MeterFacts(name, "powercap", rail, scope, Counts.ENERGY, None, _PERIOD_S, note="without memory modules")
+def _step_mj(zone: Path) -> float | None:
+    """A step of the counter: its unit stands in a register for root, and its range is 2^32 - 1 of them."""
+    most_uj = text_of(zone / "max_energy_range_uj")
+    if most_uj is None or not most_uj.isdecimal() or int(most_uj) == 0:
+        return None
+    return float(f"{int(most_uj) / (2**32 - 1) / 1e3:.3g}")
+
+
+def _facts(name: str, rail: str, scope: str, step_mj: float | None) -> MeterFacts:
+    # Of its gain the maker says nothing.
+    return MeterFacts(name, "powercap", rail, scope, Counts.ENERGY, step_mj, _PERIOD_S, note=_NOTES.get(scope, ""))
 
 
 class _Counter:

@@ -27,6 +27,12 @@ class ReadCost:
     median_ms: float | None
     p95_ms: float | None
 
+    def words(self) -> str:
+        """For people."""
+        if self.median_ms is None or self.p95_ms is None:
+            return "! it gives no reading"
+        return f"a reading takes {self.median_ms:.3g} ms, one in twenty more than {self.p95_ms:.3g} ms"
+
 
 def read_cost(source: Source) -> ReadCost:
     """Read a sensor some times in a row."""

@@ -133,6 +133,21 @@ def test_doctor_on_the_board_says_what_it_says_of_its_recording(name: str, cpu: 
     assert {key: told[key] for key in expected} == dict(expected)
 
 
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        ("1.21.0", ["! onnxruntime 1.21.0: its import is ended by SIGILL", "→ take 1.20.1, or 1.22.1 and later"]),
+        ("1.28.0", ["onnxruntime 1.28.0: can be used (AzureExecutionProvider, CPUExecutionProvider)"]),
+    ],
+)
+def test_doctor_tells_of_an_import_that_dies_and_lives_on(version: str, says: list[str], booted: Boot) -> None:
+    ended = booted("nano-r32.7.1-maxn", "cortex-a57", version).run("-m", "edgecost", "doctor")
+    told = [line.strip() for line in ended.stdout.splitlines()]
+    place = told.index(says[0])
+    assert told[place : place + len(says)] == says
+    assert any("a reading takes" in line for line in told)
+
+
 def test_a_control_profile_changes_the_board_and_everything_comes_back(booted: Boot) -> None:
     board = booted("pi4-arm64", "cortex-a72", "1.32.0")
     governor = board.root / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
