@@ -28,7 +28,7 @@ def host_stage(
         pinned,
         read_environment=partial(environment_now, profile, pinned),
         read_conditions=read_conditions,
-        watch=None if watch is None else watch.on(pinned),
+        watch=None if watch is None else watch.on(pinned, gpu=profile.is_on_nvidia),
     )
 
 

@@ -37,9 +37,9 @@ ProtectSystem=strict
 ProtectHome=yes
 # No PrivateTmp: the locks that keep two agents of one machine off the same CPU stand in /tmp.
 ReadWritePaths=/tmp
+# No ProtectKernelLogs: Jetson Linux 32 tells of over-current in the log alone.
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
-ProtectKernelLogs=yes
 ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes

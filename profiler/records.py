@@ -81,6 +81,10 @@ def content_hash(document: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+#: Providers of ONNX Runtime, and the kind of TVM's target.
+_ON_NVIDIA = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider", "cuda"})
+
+
 @dataclass(frozen=True)
 class RuntimeProfile:
     """A configuration of a runtime. Two measurements with different profiles are never the same quantity.
@@ -107,6 +111,11 @@ class RuntimeProfile:
     options: tuple[tuple[str, str], ...] = ()
     interpreter: str = ""
     affinity: tuple[int, ...] = ()
+
+    @property
+    def is_on_nvidia(self) -> bool:
+        """Whether graphs run on an NVIDIA GPU."""
+        return self.provider in _ON_NVIDIA
 
     def document(self) -> dict[str, object]:
         """As JSON. What was not there in the first version stands in it only where it is set: hashes stay."""

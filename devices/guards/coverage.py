@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from ...profiler.records import Json
-from .found import Sources
+from .found import FIRMWARE_CLOCK, Sources
 from .snapshot import Snapshot
 
 #: Longer lists are told by their beginning: a server has two counters for each of its CPUs.
@@ -18,7 +18,7 @@ _SHOWN = 6
 #: Fields of ``Sources`` that the guards below stand for, or that are none.
 _SPOKEN_OF = frozenset(
     {"root", "counters", "coolers", "alarms", "clocks", "cpu_clocks", "temperatures", "supplies_mv", "asks_bits",
-     "asks_supply", "is_board"}
+     "asks_supply", "asks_clock", "asks_log", "gpus", "is_board"}
 )  # fmt: skip
 _ALARM_REMEDY = {
     "jetson": "after measuring: dmesg | grep 'OC ALARM'; on a Nano that is too low a supply, whatever the desktop says",
@@ -71,12 +71,12 @@ def coverage(sources: Sources, kind: str, look: Snapshot | None, *, has_gpu: boo
     """
     found = [
         *_throttling(sources, kind),
-        _clock("clock of the CPU", sources, kind, [name for name in sources.clocks if name in sources.cpu_clocks]),
-        *([_gpu_clock(sources)] if has_gpu else []),
+        _clock("clock of the CPU", sources, kind, list(sources.cpu_clocks)),
+        *([_gpu_clock(sources)] if has_gpu or sources.gpus else []),
         _temperatures(sources),
         *_supply(sources, kind),
         *_others(look),
-        *([_others_on_gpu()] if has_gpu and not any("nvml" in one.name for one in fields(sources)) else []),
+        *([_others_on_gpu(sources)] if has_gpu or sources.gpus else []),
         *_without_words(sources),
     ]
     return tuple(sorted(found, key=lambda guard: bool(guard.missing)))
@@ -87,6 +87,7 @@ def _throttling(sources: Sources, kind: str) -> list[Guard]:
     events = (
         *([_BITS] if sources.asks_bits else []),
         *(f"{name}{_COUNTS.get(name, '')}" for name in sources.counters),
+        *(["the kernel's log (too low a supply, over-current)"] if sources.asks_log else []),
     )
     found = []
     if events:
@@ -109,12 +110,18 @@ def _clock(what: str, sources: Sources, kind: str, names: Sequence[str]) -> Guar
         return Guard(what, missing="it is not seen: a clock that fell looks like a slower kernel")
     # The firmware caps it without telling the kernel, which goes on to show what it asked for.
     wish = (
-        ("as the kernel wishes it; that the firmware capped it only vcgencmd tells",) if kind == "raspberry-pi" else ()
+        ("as the kernel wishes it; that the firmware capped it only vcgencmd tells",)
+        if kind == "raspberry-pi" and FIRMWARE_CLOCK not in names
+        else ()
     )
     return Guard(what, (*names, *wish))
 
 
 def _gpu_clock(sources: Sources) -> Guard:
+    if sources.gpus is not None:
+        return Guard(
+            "clock of the GPU", tuple(f"what holds it down, of {name}, by NVML" for name in sources.gpus.handles)
+        )
     names = [name.removeprefix("GPU ") for name in sources.clocks if name not in sources.cpu_clocks]
     return _clock("clock of the GPU", sources, "", names)
 
@@ -159,7 +166,9 @@ def _others(look: Snapshot | None) -> list[Guard]:
     return [load, swap]
 
 
-def _others_on_gpu() -> Guard:
+def _others_on_gpu(sources: Sources) -> Guard:
+    if sources.gpus is not None:
+        return Guard("other programs on the GPU", tuple(f"{name} by NVML" for name in sources.gpus.handles))
     return Guard(
         "other programs on the GPU",
         missing="they are not seen: what they slowed down counts",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..boards.thermal import thermal_zones
 from ..commands import Commands
+from .nvidia import Gpus
 
 #: Cooling devices that slow nothing down that is measured, by a part of their type.
 _HARMLESS_COOLERS = ("fan", "lcd", "backlight", "wifi", "charger", "tcc offset")
@@ -17,7 +18,12 @@ _GPU_NAMES = ("gpu", "gv11b", "gp10b", "ga10b", "gb10b")
 _FIVE_VOLT_RAILS = ("POM_5V_IN",)
 #: What a Raspberry Pi's firmware is asked.
 GET_THROTTLED = ("vcgencmd", "get_throttled")
+MEASURE_CLOCK = ("vcgencmd", "measure_clock", "arm")
 PMIC = ("vcgencmd", "pmic_read_adc")
+#: Where Jetson Linux 32 tells of over-current and of too low a supply, and nowhere else.
+KERNEL_LOG = ("dmesg",)
+#: The clock that the firmware of a Raspberry Pi gives, whatever the kernel asked for.
+FIRMWARE_CLOCK = "arm by the firmware"
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,10 @@ class Sources:
         alarms: files that say 1 for too low a supply.
         asks_bits: whether the firmware answers ``vcgencmd get_throttled``.
         asks_supply: whether it says the supply's volts, which takes it 23 ms.
-        cpu_clocks: which of ``clocks`` are of CPUs, with these CPUs.
+        asks_clock: whether it says the clock that it gives, which the kernel's wish may be above.
+        asks_log: whether the kernel's log is all that tells of electrical throttling, and may be read.
+        gpus: of NVIDIA, by NVML; None without.
+        cpu_clocks: which clocks are of CPUs, with these CPUs.
     """
 
     root: Path
@@ -53,6 +62,9 @@ class Sources:
     supplies_mv: Mapping[str, Path] = field(default_factory=dict)
     asks_bits: bool = False
     asks_supply: bool = False
+    asks_clock: bool = False
+    asks_log: bool = False
+    gpus: Gpus | None = None
     is_board: bool = False
 
     @property
@@ -60,7 +72,7 @@ class Sources:
         """Whether anything here says that the machine was slowed down."""
         return bool(
             self.counters or self.coolers or self.alarms or self.clocks or self.supplies_mv
-            or self.asks_bits or self.asks_supply
+            or self.asks_bits or self.asks_supply or self.asks_log or self.gpus
         )  # fmt: skip
 
 
@@ -78,25 +90,32 @@ def number_of(path: Path) -> int | None:
     return int(text) if text.removeprefix("-").isdecimal() else None
 
 
-def find_sources(root: Path, commands: Commands) -> Sources:
+def find_sources(root: Path, commands: Commands, gpus: Gpus | None = None) -> Sources:
     """Look for all of them once; ``root`` is another tree for recorded boards.
 
     A file that never could be read tells nothing from the beginning, and is left out: its silence later is no fault.
     """
     model = text_of(root / "proc/device-tree/model") or ""
     is_pi = model.startswith("Raspberry Pi")
+    is_tegra = "nvidia,tegra" in (text_of(root / "proc/device-tree/compatible") or "")
     cpu_clocks, cpus = _cpu_clocks(root)
+    counters = _readable({**_overcurrent(root), **_x86_counters(root)})
+    asks_clock = is_pi and _says(commands, MEASURE_CLOCK, "frequency(")
+    every_cpu = frozenset(cpu for some in cpus.values() for cpu in some)
     return Sources(
         root,
-        counters=_readable({**_overcurrent(root), **_x86_counters(root)}),
+        counters=counters,
         coolers=_readable(_coolers(root)),
         alarms=_readable(_alarms(root)),
         clocks={**cpu_clocks, **_gpu_clocks(root)},
-        cpu_clocks=cpus,
+        cpu_clocks={**cpus, FIRMWARE_CLOCK: every_cpu} if asks_clock else cpus,
         temperatures=thermal_zones(root),
         supplies_mv=_supplies(root),
         asks_bits=is_pi and commands.run(GET_THROTTLED) is not None,
         asks_supply=is_pi and "EXT5V_V" in (answer.stdout if (answer := commands.run(PMIC)) else ""),
+        asks_clock=asks_clock,
+        asks_log=is_tegra and not counters and _says(commands, KERNEL_LOG, ""),
+        gpus=gpus,
         is_board=bool(model),
     )
 
@@ -107,7 +126,7 @@ def _readable(found: Mapping[str, Path]) -> dict[str, Path]:
 
 def _says(commands: Commands, argv: tuple[str, ...], word: str) -> bool:
     answer = commands.run(argv)
-    return answer is not None and word in answer.stdout
+    return answer is not None and answer.returncode == 0 and word in answer.stdout
 
 
 def _chips(root: Path, name: str) -> list[Path]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ...profiler.watching import Affects, Fault
+from .found import FIRMWARE_CLOCK
 from .snapshot import ClockReading, Snapshot
 
 #: A clock under load below this share of what it is locked to, or of what it was at first.
@@ -33,6 +34,7 @@ class Manner:
         first_clocks: what clocks were in the first busy time; a clock that is locked is compared to its lock.
         is_busy: whether a workload ran all the time: then clocks that nothing locks are compared, too.
         is_rest: whether none did.
+        is_on_gpu: whether an NVIDIA GPU was measured on.
     """
 
     cpus: frozenset[int] = frozenset()
@@ -40,6 +42,7 @@ class Manner:
     first_clocks: Mapping[str, float] = field(default_factory=dict)
     is_busy: bool = False
     is_rest: bool = False
+    is_on_gpu: bool = False
 
     def concerns(self, clock: str) -> bool:
         """Whether a clock is one of the CPUs that were measured on; all others are looked at where they are locked."""
@@ -58,8 +61,11 @@ def judge(
     manner = manner or Manner()
     looks = [begin, *between, end]
     found = [
+        *_frozen(begin, end),
         *_counters(looks),
         *_bits(looks),
+        *_log(begin, end),
+        *(_gpus(looks) if manner.is_on_gpu else ()),
         *_states(looks),
         *_clocks(between, manner),
         *_supply(looks),
@@ -74,6 +80,45 @@ def mean_clocks(looks: Sequence[Snapshot]) -> dict[str, float]:
     read = {name: [look.clocks[name].now for look in looks if name in look.clocks] for name in names}
     known = {name: [one for one in values if one is not None] for name, values in read.items()}
     return {name: sum(known[name]) / len(known[name]) for name in sorted(names) if len(known[name]) == len(looks)}
+
+
+def _frozen(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
+    """What somebody set anew: two measurements on both sides of it are not of one device."""
+    if begin.online != end.online:
+        yield Fault("changed", f"CPUs that are switched on: {begin.online} → {end.online}")
+    for name, was in begin.clocks.items():
+        now = end.clocks.get(name, was)
+        for what, before, after in (
+            ("governor", was.governor, now.governor), ("least", was.low, now.low), ("most", was.high, now.high)
+        ):  # fmt: skip
+            # A CPU that is off tells nothing; that it was switched off is told above.
+            if before is not None and after is not None and before != after:
+                yield Fault("changed", f"{name}: {what} {before} → {after}")
+
+
+def _log(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
+    """Of what is no counter only the last one is known, and a full log forgets."""
+    asked = [look for look in (begin, end) if look.has_log]
+    if any(look.alarm_s is None for look in asked):
+        yield Fault("unknown", "the kernel's log, which tells of over-current, could not be read")
+    elif asked and (end.alarm_s or 0.0) > (begin.alarm_s or 0.0):
+        yield Fault(
+            "undervoltage", f"the kernel told of over-current or too low a supply {end.alarm_s:.0f} s after start"
+        )
+
+
+def _gpus(looks: Sequence[Snapshot]) -> Iterator[Fault]:
+    for name in sorted({name for look in looks for name in look.gpus}):
+        readings = [look.gpus[name] for look in looks if name in look.gpus]
+        if any(reading.reasons is None for reading in readings):
+            yield Fault("unknown", f"{name} does not tell why its clock is what it is")
+        for told in dict.fromkeys(reading.told() for reading in readings):
+            if told:
+                yield Fault("throttled", f"{name} is held down by {told}")
+        if any(reading.foreign is None for reading in readings):
+            yield Fault("unknown", f"{name} does not tell who uses it")
+        if worst := max((reading.foreign for reading in readings if reading.foreign), default=0):
+            yield Fault("foreign_load", f"{worst} other processes use {name}")
 
 
 def _counters(looks: Sequence[Snapshot]) -> Iterator[Fault]:
@@ -131,13 +176,18 @@ def _clocks(between: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
         if not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
             continue
         mean = means.get(name, sum(reading.now or 0 for reading in known) / len(known))
-        limit, why = _expected(name, known, manner)
+        limit, why = _expected(name, known, means, manner)
         if limit is not None and mean < CLOCK_MIN * limit:
             yield Fault("slow_clock", f"{name} ran at {mean / limit:.0%} of {why}")
 
 
-def _expected(name: str, readings: Sequence[ClockReading], manner: Manner) -> tuple[float | None, str]:
+def _expected(
+    name: str, readings: Sequence[ClockReading], means: Mapping[str, float], manner: Manner
+) -> tuple[float | None, str]:
     """What a clock should be, where anything says so: a free one may well be low while nothing needs it."""
+    if name == FIRMWARE_CLOCK:
+        wished = [mean for clock, mean in means.items() if clock != name and manner.concerns(clock)]
+        return (max(wished), "what the kernel asked for") if wished and manner.is_busy else (None, "")
     if all(reading.is_locked for reading in readings):
         return readings[0].high, "what it is locked to"
     if manner.is_busy and manner.concerns(name):

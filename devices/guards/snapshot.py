@@ -7,12 +7,27 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..commands import Commands
-from .found import GET_THROTTLED, PMIC, Clock, Sources, number_of, text_of
+from .found import (
+    FIRMWARE_CLOCK,
+    GET_THROTTLED,
+    KERNEL_LOG,
+    MEASURE_CLOCK,
+    PMIC,
+    Clock,
+    Sources,
+    number_of,
+    text_of,
+)
+from .nvidia import GpuReading, is_ours
 
 _BITS = re.compile(r"throttled=0x([0-9a-fA-F]+)\s*")
+_HERTZ = re.compile(r"frequency\(\d+\)=(\d+)\s*")
+#: ``soctherm: OC ALARM 0x00000001`` in the kernel's log, with the seconds since the start before it.
+_ALARM = re.compile(r"\[\s*(\d+\.\d+)\][^\n]*\bOC ALARM\b")
 _EXT5V = re.compile(r"EXT5V_V\s+volt\(\d+\)=(\d+(?:\.\d+)?)V")
 
 
@@ -39,8 +54,12 @@ class Snapshot:
         at_ns: by ``time.perf_counter_ns``, when it was over.
         begin_ns: when it began.
         bits: of ``vcgencmd get_throttled``; None where it is asked and gave nothing.
-        has_bits: whether it is asked.
-        busy_s: of all CPUs since the start, less what this process and its children took.
+        has_bits, has_log: whether it, and the kernel's log, is asked.
+        alarm_s: when the kernel last told of over-current, in seconds since the start, 0 for never; None where the log
+            is not asked, or did not answer.
+        gpus: of NVIDIA.
+        online: the CPUs that are switched on.
+        foreign_busy_s: of all CPUs since the start, less what this process and its children took.
         swapped_pages: in and out since the start.
         runnable: tasks that run or could, this process's look among them.
     """
@@ -55,6 +74,10 @@ class Snapshot:
     supplies_mv: Mapping[str, float | None] = field(default_factory=dict)
     has_bits: bool = False
     bits: int | None = None
+    has_log: bool = False
+    alarm_s: float | None = None
+    gpus: Mapping[str, GpuReading] = field(default_factory=dict)
+    online: str | None = None
     foreign_busy_s: float | None = None
     swapped_pages: int | None = None
     runnable: int | None = None
@@ -74,12 +97,16 @@ def look(sources: Sources, commands: Commands, *, in_full: bool = True) -> Snaps
         counters={name: number_of(path) for name, path in sources.counters.items()},
         coolers={name: number_of(path) for name, path in sources.coolers.items()},
         alarms={name: number_of(path) for name, path in sources.alarms.items()},
-        clocks={name: _clock(clock) for name, clock in sources.clocks.items()},
+        clocks=_clocks(sources, commands),
         temperatures_celsius=temperatures(sources),
         supplies_mv=supplies,
         has_bits=sources.asks_bits,
         bits=None if digits is None else int(digits, 16),
-        foreign_busy_s=_foreign_busy_s(sources.root),
+        has_log=sources.asks_log and in_full,
+        alarm_s=_alarm_s(commands) if sources.asks_log and in_full else None,
+        gpus={} if sources.gpus is None else sources.gpus.look(partial(is_ours, sources.root)),
+        online=text_of(sources.root / "sys/devices/system/cpu/online"),
+        foreign_busy_s=foreign_busy_s(sources.root),
         swapped_pages=_swapped_pages(sources.root),
         runnable=_runnable(sources.root),
     )
@@ -90,6 +117,22 @@ def temperatures(sources: Sources) -> dict[str, float | None]:
     """Of all zones, by their type."""
     read = {name: number_of(path) for name, path in sources.temperatures.items()}
     return {name: None if value is None else value / 1000 for name, value in read.items()}
+
+
+def _clocks(sources: Sources, commands: Commands) -> dict[str, ClockReading]:
+    found = {name: _clock(clock) for name, clock in sources.clocks.items()}
+    if sources.asks_clock:
+        hertz = _asked(commands, MEASURE_CLOCK, _HERTZ)
+        # In kHz, as the kernel has its own.
+        found[FIRMWARE_CLOCK] = ClockReading(None if hertz is None else int(hertz) // 1000, None, None, None)
+    return found
+
+
+def _alarm_s(commands: Commands) -> float | None:
+    answer = commands.run(KERNEL_LOG)
+    if answer is None or answer.returncode != 0:
+        return None
+    return max((float(found.group(1)) for found in _ALARM.finditer(answer.stdout)), default=0.0)
 
 
 def _clock(clock: Clock) -> ClockReading:
@@ -108,7 +151,7 @@ def _asked(commands: Commands, argv: tuple[str, ...], pattern: re.Pattern[str]) 
     return found.group(1) if found else None
 
 
-def _foreign_busy_s(root: Path) -> float | None:
+def foreign_busy_s(root: Path) -> float | None:
     """Busy seconds of all CPUs that neither this process nor one that it started took; None where that is unknown."""
     first = (text_of(root / "proc/stat") or "").partition("\n")[0].split()
     if len(first) < 9 or first[0] != "cpu" or not all(word.isdecimal() for word in first[1:9]):

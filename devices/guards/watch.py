@@ -13,8 +13,10 @@ from ...profiler.watching import Fault
 from ..commands import Commands, HostCommands
 from .cooling import Baseline, wait_until_cool
 from .found import Sources, find_sources
-from .judging import Manner, judge, mean_clocks
-from .snapshot import Snapshot, look, temperatures
+from .judging import FOREIGN_MAX, Manner, judge, mean_clocks
+from .nvidia import find_gpus
+from .quiet import Patience
+from .snapshot import Snapshot, foreign_busy_s, look, temperatures
 
 #: A program that is asked takes milliseconds of the board: no more often than this, whatever is wished.
 _ASKED_PERIOD_S = 1.0
@@ -26,7 +28,7 @@ def board_watch(root: Path = Path("/"), commands: Commands | None = None) -> Boa
     One for as long as the process lives: it learns how cool the board can be.
     """
     asked = commands or HostCommands()
-    sources = find_sources(root, asked)
+    sources = find_sources(root, asked, find_gpus() if root == Path("/") else None)
     return BoardWatch(sources, asked) if sources.can_tell else None
 
 
@@ -37,28 +39,46 @@ class BoardWatch:
         self,
         sources: Sources,
         commands: Commands,
-        cpus: Sequence[int] = (),
+        manner: Manner | None = None,
         baseline: Baseline | None = None,
+        patience: Patience | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._sources = sources
         self._commands = commands
-        self._manner = Manner(frozenset(cpus), sources.cpu_clocks)
+        self._manner = manner or Manner(cpu_clocks=sources.cpu_clocks)
         self._baseline = baseline or Baseline()
         self._baseline.learn(temperatures(sources))
+        self._patience = patience or Patience()
         self._check = check
 
-    def on(self, cpus: Sequence[int]) -> BoardWatch:
-        """The same watch over measurements on these CPUs; both learn the same baseline."""
-        return BoardWatch(self._sources, self._commands, cpus, self._baseline, self._check)
+    def on(self, cpus: Sequence[int], *, gpu: bool = False) -> BoardWatch:
+        """The same watch over measurements on these CPUs, or on an NVIDIA GPU; both learn the same baseline."""
+        manner = replace(self._manner, cpus=frozenset(cpus), is_on_gpu=gpu)
+        return BoardWatch(self._sources, self._commands, manner, self._baseline, self._patience, self._check)
 
     def checking(self, check: Callable[[], None]) -> BoardWatch:
         """The same watch, that while it waits asks again and again whether to: ``check`` raises where it should not."""
-        return BoardWatch(self._sources, self._commands, tuple(self._manner.cpus), self._baseline, check)
+        return BoardWatch(self._sources, self._commands, self._manner, self._baseline, self._patience, check)
 
     def wait(self) -> Mapping[str, Json]:
-        """As ``Watch.wait``. A machine that is no board is not waited for: its heat is not its measurements' alone."""
-        if not self._sources.is_board or not self._sources.temperatures:
+        """As ``Watch.wait``. A machine that is no board is not waited for: its heat is not its measurements' alone, and
+        on a host that others use they never stop.
+        """
+        if not self._sources.is_board:
+            return {}
+        return {**self._until_quiet(), **self._until_cool()}
+
+    def _until_quiet(self) -> dict[str, Json]:
+        def busy_s() -> float | None:
+            self._check()
+            return foreign_busy_s(self._sources.root)
+
+        waited = self._patience.wait(busy_s, FOREIGN_MAX)
+        return {"foreign_load": round(waited.share, 3)} if waited.share else {}
+
+    def _until_cool(self) -> dict[str, Json]:
+        if not self._sources.temperatures:
             return {}
 
         def read() -> Mapping[str, float | None]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import cast
 
 from ...profiler.energy.meter import Meter
 from ...profiler.errors import EdgecostError, MeterError, NoMeter, UsageError
 from ..commands import Commands, HostCommands
+from ..nvml import nvml_library
 from . import ina2xx, ina3221, nvml, pmic, rapl
 from .external import ProgramMeter
 from .sampler import SensorMeter
@@ -40,7 +42,7 @@ def find_sensors(root: Path = Path("/"), commands: Commands | None = None) -> Fo
     # A module's own rails before a chip that somebody added, a board before a part of it.
     each = [
         ina3221.find(root), pmic.find(asked), ina2xx.find(root), rapl.find(root),
-        nvml.find(nvml.library() if is_here else None),
+        nvml.find(cast("nvml.Nvml | None", nvml_library()) if is_here else None),
     ]  # fmt: skip
     sensors = [sensor for found, _ in each for sensor in found]
     sensors.sort(key=lambda sensor: not sensor.is_whole)

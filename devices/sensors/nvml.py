@@ -7,10 +7,9 @@ How far the counter itself is off NVIDIA does not say. Nobody here has run this 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 from ...profiler.energy.meter import Counts, MeterFacts
 from .source import FoundSensor, Problem
@@ -32,14 +31,6 @@ class Nvml(Protocol):
     def nvmlDeviceGetName(self, handle: object) -> str | bytes: ...  # noqa: N802
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: N802
-
-
-def library() -> Nvml | None:
-    """NVML, where its package is installed."""
-    try:
-        return cast("Nvml", importlib.import_module("pynvml"))
-    except ImportError:
-        return None
 
 
 def find(nvml: Nvml | None) -> tuple[list[FoundSensor], list[Problem]]:
