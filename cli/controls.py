@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TypeVar
 
@@ -21,6 +23,8 @@ def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
     @wraps(command)
     def controlled_command(*values: object, control_name: str | None, **options: object) -> Returned:
         if control_name is None:
+            if options.get("selector") is None:
+                _restore_leftover()
             return command(*values, **options)
         if options.get("selector") is not None:
             raise UsageError(
@@ -29,7 +33,7 @@ def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
             )
         from ..devices.control import controlled
 
-        with controlled(control_name):
+        with _ending_at_sigterm(), controlled(control_name):
             return command(*values, **options)
 
     return click.option(
@@ -38,6 +42,27 @@ def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
         metavar="NAME",
         help="Apply a control profile meanwhile, see `edgecost control list`.",
     )(controlled_command)
+
+
+def _restore_leftover() -> None:
+    from ..devices.control import restore_leftover
+
+    if told := restore_leftover():
+        click.echo(told, err=True)
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command as an error does: what was changed comes back first."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group()

@@ -8,7 +8,7 @@ control     applies and restores
 Nothing here happens unless it is asked for by name, and nothing without the right to.
 """
 
-from .control import Controlled, apply, controlled, restore, show
+from .control import Controlled, apply, controlled, restore, restore_leftover, show
 from .profiles import PROFILES
 
-__all__ = ["PROFILES", "Controlled", "apply", "controlled", "restore", "show"]
+__all__ = ["PROFILES", "Controlled", "apply", "controlled", "restore", "restore_leftover", "show"]

@@ -83,6 +83,24 @@ def restore(*, root: Path = Path("/"), commands: Commands | None = None) -> Cont
         return _restore(root, commands or HostCommands())
 
 
+def restore_leftover(*, root: Path = Path("/"), commands: Commands | None = None) -> str:
+    """Bring back what a process that died, or an earlier start of the machine, left; what somebody holds stays.
+
+    Who only wants to measure goes on whatever becomes of it, and is told.
+
+    Returns:
+        What was done, or why it could not be; empty where nothing was left.
+    """
+    try:
+        standing = saved.load(root)
+        if standing is None or standing.is_held(root):
+            return ""
+        restore(root=root, commands=commands)
+    except UsageError as error:
+        return f"what a control profile left was not restored: {error.message}; {error.remedy}"
+    return f"restored what {standing.profile} had left"
+
+
 @contextmanager
 def controlled(name: str, *, root: Path = Path("/"), commands: Commands | None = None) -> Iterator[Controlled]:
     """A profile for the duration of a context. One that is applied by hand already stays as it is.
