@@ -62,6 +62,7 @@ def serve(
                 return
             click.echo(f"The hub of {store.url} serves at {url}   (Ctrl-C ends it)", err=True)
             click.echo("Let a board in:  edgecost hub enroll --label pool=nano", err=True)
+            click.echo("Look at it in a browser, with a token:  edgecost hub token NAME --role viewer", err=True)
 
         serve_at(store, place, HubSettings(lease_s=lease_s), told)
 

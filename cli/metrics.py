@@ -46,11 +46,10 @@ def metric_option(command: Decorated) -> Decorated:
 
 
 def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
-    """Where the predictor of a device and profile lies unless a folder is named."""
-    from platformdirs import user_data_path
+    """As ``costmodels.predictor_folder``, loaded when it is asked for."""
+    from ..costmodels import predictor_folder
 
-    name = f"{device_identity[:12]}-{profile.profile_hash[:12]}"
-    return user_data_path("edgecost") / "predictors" / (name if metric == "latency" else f"{name}-{metric}")
+    return predictor_folder.default_predictor(device_identity, profile, metric)
 
 
 def train_another(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..profiler.records import Device, Environment, Json, Measurement, Quantity, RuntimeProfile, Sensor
 from ..profiler.runtimes import NamedRuntime
 from . import campaigns, intake, maintenance, measurements, named_runtimes, workloads
+from .browsing import Browsing
 from .connect import Database, resolve_url
 from .counts import counts
 from .export import export
@@ -61,6 +62,7 @@ class Store:
             bring_to_head(self._database)
             undo.pop_all()
         self._fleet = Fleet(self._database)
+        self._browsing = Browsing(self._database)
 
     @staticmethod
     def exists(url: str | os.PathLike[str] | None = None) -> bool:
@@ -84,6 +86,11 @@ class Store:
     def fleet(self) -> Fleet:
         """The door to what a fleet keeps here: boards, leases, receipts, models."""
         return self._fleet
+
+    @property
+    def browsing(self) -> Browsing:
+        """The door for people who look: few rows, quickly."""
+        return self._browsing
 
     def close(self) -> None:
         self._database.close()

@@ -15,6 +15,7 @@ from ..profiler.installed import edgecost_version
 from .agent_api import agent_routes
 from .blob_api import blob_routes
 from .describe import DescribedApp
+from .pages import page_routes
 from .people_api import people_routes
 from .refusal import install
 from .settings import HubSettings
@@ -52,6 +53,7 @@ def make_app(store: Store, settings: HubSettings | None = None) -> FastAPI:
     app.include_router(agent_routes(store, chosen, lambda: waiting[0]))
     app.include_router(blob_routes(store, chosen))
     app.include_router(people_routes(store, chosen))
+    app.include_router(page_routes(store, chosen))
     return app
 
 

@@ -12,7 +12,7 @@ from ..profiler.errors import HubRefused
 from .refusal import Refusal
 
 #: What each role may do beside what the one before it may.
-_RANK = {"viewer": 0, "operator": 1, "admin": 2}
+RANK = {"viewer": 0, "operator": 1, "admin": 2}
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -55,7 +55,7 @@ async def person_caller(request: Request, fleet: Fleet, role: str) -> str:
         person = await run_in_threadpool(fleet.person, token)
     except HubRefused as error:
         raise Refusal(401, error.message, error.remedy, _CHALLENGE) from error
-    if _RANK[person.role] < _RANK[role]:
+    if RANK[person.role] < RANK[role]:
         raise Refusal(403, f"{person.name} is {person.role}; this takes the role {role}", "ask the hub's keeper")
     return person.name
 

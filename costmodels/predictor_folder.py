@@ -1,0 +1,15 @@
+"""Where the predictor of a device and profile lies unless a folder is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..profiler.records import RuntimeProfile
+
+
+def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
+    """The folder, which may not be there."""
+    from platformdirs import user_data_path
+
+    name = f"{device_identity[:12]}-{profile.profile_hash[:12]}"
+    return user_data_path("edgecost") / "predictors" / (name if metric == "latency" else f"{name}-{metric}")

@@ -1,0 +1,13 @@
+"""What people see of a hub in a browser: rendered here, without a script from elsewhere, and readable without any.
+
+sign_in     a person's token in a cookie, and who may do what
+views       boards, campaigns, workloads: what a page shows, as records; the same as JSON with ``?format=json``
+asking      a model that was dropped on a page → its price on every device that has a predictor
+charts      places of dots and lines; the drawing is a template
+rendering   views → pages; refusals too
+routes      which page stands where
+"""
+
+from .routes import page_routes
+
+__all__ = ["page_routes"]

@@ -1,0 +1,137 @@
+"""A model that somebody dropped on the page → what it costs on every device that has a predictor; nothing is run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...costmodels.predictor_file import load_predictor
+from ...costmodels.predictor_folder import default_predictor
+from ...costmodels.prices import GraphPrice
+from ...db import Store
+from ...profiler.errors import EdgecostError
+from ...profiler.kernels.by_runtime import priced_kernels
+from ...profiler.model_file import read_graph
+from ...profiler.onnx_gate import check_onnx
+from ...profiler.records import Device, RuntimeProfile
+from ...profiler.workload import Workload
+
+#: Kernels that a page lists, the most expensive first.
+_SHOWN = 15
+#: Purposes whose measurements a predictor was trained on.
+_TRAINED_ON = ("cell", "support", "panel", "kernel", "repeated", "network", "profile")
+
+
+@dataclass(frozen=True)
+class KernelShare:
+    """One kernel of a model on a device. ``latency_ms`` is None for one that has no price."""
+
+    name: str
+    count: int
+    latency_ms: float | None
+    share: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class DevicePrice:
+    """A model on one device.
+
+    Attributes:
+        measured_ms: of this very graph, where the store has it.
+        problem: why there is no price; empty where there is one.
+        is_lower_bound: some kernels have no price.
+        coverage: share of the price by where it comes from.
+    """
+
+    device: str
+    description: str
+    profile: str
+    measured_ms: float | None
+    total_ms: float | None = None
+    lo_ms: float | None = None
+    hi_ms: float | None = None
+    is_lower_bound: bool = False
+    coverage: tuple[tuple[str, float], ...] = ()
+    kernels: tuple[KernelShare, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AskView:
+    """What was asked and what is known.
+
+    Attributes:
+        name: of the file; empty before anything was asked.
+        without: devices that were measured and have no predictor.
+    """
+
+    name: str = ""
+    graph_hash: str = ""
+    prices: tuple[DevicePrice, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+def ask(store: Store, name: str, model: bytes) -> AskView:
+    """Price a model everywhere.
+
+    Raises:
+        ModelError: the gate does not let it through, or it is no model with fixed shapes.
+    """
+    check_onnx(model)
+    with TemporaryDirectory(prefix="edgecost-") as folder:
+        place = Path(folder) / "model.onnx"
+        place.write_bytes(model)
+        workload = read_graph(place)
+    devices = {one.identity: one for one in store.devices()}
+    prices, without = [], []
+    for identity, profile_hash in store.measured_pairs(_TRAINED_ON):
+        profile, device = store.profile(profile_hash), devices[identity]
+        if profile is None:
+            continue
+        if (default_predictor(identity, profile) / "predictor.json").exists():
+            prices.append(_on(store, workload, device, profile))
+        else:
+            without.append(f"{device.name}: {profile.label}")
+    return AskView(name, workload.graph_hash, tuple(prices), tuple(without))
+
+
+def _on(store: Store, workload: Workload, device: Device, profile: RuntimeProfile) -> DevicePrice:
+    made = store.latest(workload.graph_hash, device_identity=device.identity, profile_hash=profile.profile_hash)
+    measured_ms = None if made is None or made.latency is None else made.latency.median_ms
+    known = DevicePrice(device.name, device.description, profile.label, measured_ms)
+    try:
+        predictor, _ = load_predictor(default_predictor(device.identity, profile), metric="latency")
+        price = predictor.price([priced_kernels(workload, profile).kernels], network=True)[0]
+    except EdgecostError as error:
+        return replace(known, problem=error.message)
+    return replace(
+        known,
+        total_ms=price.total_ms,
+        lo_ms=price.lo_ms,
+        hi_ms=price.hi_ms,
+        is_lower_bound=price.is_lower_bound,
+        coverage=tuple(price.coverage().items()),
+        kernels=_kernels(price),
+    )
+
+
+def _kernels(price: GraphPrice) -> tuple[KernelShare, ...]:
+    """Equal kernels together, the most expensive first; those without a price before all."""
+    counts: Counter[tuple[str, float | None, str]] = Counter(
+        (one.kernel.signature, one.latency_ms, one.source) for one in price.kernels
+    )
+    found = [
+        KernelShare(
+            signature,
+            count,
+            None if latency_ms is None else latency_ms * count,
+            None if latency_ms is None or not price.total_ms else latency_ms * count / price.total_ms,
+            source,
+        )
+        for (signature, latency_ms, source), count in counts.items()
+    ]
+    found.sort(key=lambda one: (one.latency_ms is not None, -(one.latency_ms or 0.0)))
+    return tuple(found[:_SHOWN])
