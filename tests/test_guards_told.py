@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,24 +39,60 @@ def kinds(begin: Snapshot, end: Snapshot, *between: Snapshot, manner: Manner | N
     return [fault.kind for fault in judge(begin, end, between, manner)]
 
 
+OLD_ALARM = "[  90.250000] soctherm: OC ALARM 0x00000001"
+NEW_ALARM = "[ 117.500000] soctherm: OC ALARM 0x00000001"
+
+
 def test_a_jetson_without_counters_has_its_kernel_s_log_read(tmp_path: Path) -> None:
     root = grow(tmp_path, TEGRA)
     sources = find_sources(root, log("[    1.000000] soctherm: started"))
     assert sources.asks_log
-    before = look(sources, log("[    1.000000] soctherm: started", "[  90.250000] soctherm: OC ALARM 0x00000001"))
-    same = look(sources, log("[  90.250000] soctherm: OC ALARM 0x00000001"))
-    after = look(sources, log("[  90.250000] soctherm: OC ALARM 0x00000001", "[ 117.5] soctherm: OC ALARM 0x00000001"))
+    before = look(sources, log("[    1.000000] soctherm: started", OLD_ALARM))
+    after = look(sources, log(OLD_ALARM, NEW_ALARM, "[ 118.000000] soctherm: OC ALARM 0x00000001"))
     forgotten = look(sources, log("[ 990.250000] wlan0: associated"))
-    assert kinds(before, same) == []
+    assert kinds(before, look(sources, log(OLD_ALARM))) == []
     assert kinds(before, after) == ["undervoltage"]
-    assert "118 s after start" in judge(before, after)[0].message
+    assert "2 times" in judge(before, after)[0].message
+    assert "[ 118.000000] soctherm: OC ALARM 0x00000001" in judge(before, after)[0].message
     assert kinds(before, forgotten) == []
     assert kinds(before, look(sources, log(code=1))) == ["unknown"]
 
 
-@pytest.mark.parametrize("commands", [RecordedCommands({}), log(code=1)])
-def test_a_log_that_may_not_be_read_is_not_asked(commands: RecordedCommands, tmp_path: Path) -> None:
+class Log:
+    """A kernel's log that grows."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = [*lines]
+
+    def run(self, argv: Sequence[str], timeout_s: float = 5.0) -> Answer | None:
+        return log(*self.lines).run(argv, timeout_s)
+
+
+def test_an_alarm_spoils_the_part_in_which_it_came_though_most_looks_leave_the_log_out(tmp_path: Path) -> None:
+    told = Log(OLD_ALARM)
+    watched = BoardWatch(find_sources(grow(tmp_path, TEGRA), told), told)
+    with watched.watching(0.005) as looks:
+        for alarm, expected in ((None, []), (NEW_ALARM, ["undervoltage"]), (None, [])):
+            made = looks.looks_made()
+            while looks.looks_made() < made + 3:
+                pass
+            begin = watched.glance()
+            told.lines += [alarm] if alarm else []
+            end = watched.glance()
+            faults = looks.faults_between(begin.begin_ns, end.at_ns, is_busy=True)
+            assert [fault.kind for fault in faults if fault.kind != "slow_clock"] == expected
+        assert "undervoltage" in [fault.kind for fault in looks.faults()]
+
+
+@pytest.mark.parametrize("commands", [RecordedCommands({}), log(code=1), log("soctherm: started")])
+def test_a_log_that_may_not_be_read_or_has_no_times_is_not_asked(commands: RecordedCommands, tmp_path: Path) -> None:
     assert not find_sources(grow(tmp_path, TEGRA), commands).asks_log
+
+
+def test_an_alarm_without_its_time_could_be_an_old_one_and_is_unknown(tmp_path: Path) -> None:
+    sources = find_sources(grow(tmp_path, TEGRA), log())
+    assert sources.asks_log
+    assert kinds(look(sources, log()), look(sources, log("soctherm: OC ALARM 0x00000001"))) == ["unknown"]
 
 
 def firmware(hertz: str) -> RecordedCommands:

@@ -97,14 +97,17 @@ def _frozen(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
 
 
 def _log(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
-    """Of what is no counter only the last one is known, and a full log forgets."""
-    asked = [look for look in (begin, end) if look.has_log]
-    if any(look.alarm_s is None for look in asked):
+    """Lines that were not there at the beginning; that a full log forgets its first ones is no fault."""
+    if not (begin.has_log and end.has_log):
+        return
+    if begin.alarm_lines is None or end.alarm_lines is None:
         yield Fault("unknown", "the kernel's log, which tells of over-current, could not be read")
-    elif asked and (end.alarm_s or 0.0) > (begin.alarm_s or 0.0):
-        yield Fault(
-            "undervoltage", f"the kernel told of over-current or too low a supply {end.alarm_s:.0f} s after start"
-        )
+        return
+    known = set(begin.alarm_lines)
+    new = [line for line in end.alarm_lines if line not in known]
+    if new:
+        times = "once" if len(new) == 1 else f"{len(new)} times"
+        yield Fault("undervoltage", f"the kernel told {times} of over-current or too low a supply: {new[-1]}")
 
 
 def _gpus(looks: Sequence[Snapshot]) -> Iterator[Fault]:

@@ -142,7 +142,7 @@ class Looks:
     def faults_between(self, begin_ns: int, end_ns: int, *, is_busy: bool) -> tuple[Fault, ...]:
         """As ``Watched.faults_between``: from the last look before it to the first one after it."""
         with self._lock:
-            if self._looks[-1].begin_ns < end_ns:
+            if not (self._looks[-1].is_full and self._looks[-1].begin_ns >= end_ns):
                 self._looks.append(self._watch.begin())
             looks = list(self._looks)
         before = max((place for place, one in enumerate(looks) if one.at_ns <= begin_ns), default=0)
@@ -151,7 +151,10 @@ class Looks:
         if is_busy and inside and not self._manner.first_clocks:
             self._manner = replace(self._manner, first_clocks=mean_clocks(inside))
         manner = replace(self._manner, is_busy=is_busy, is_rest=not is_busy)
-        return judge(looks[before], looks[after], inside, manner)
+        # Most looks leave the log out: the last one before that read it, and the first one after.
+        begin = next(one for one in reversed(looks[: before + 1]) if one.is_full)
+        end = next(one for one in looks[after:] if one.is_full)
+        return judge(_with_log(looks[before], begin), _with_log(looks[after], end), inside, manner)
 
     def looks_made(self) -> int:
         """How often the device has been looked at so far."""
@@ -163,3 +166,7 @@ class Looks:
             # One look at a time: of two at once the one that began first need not have read first.
             with self._lock:
                 self._looks.append(self._watch.glance())
+
+
+def _with_log(look: Snapshot, full: Snapshot) -> Snapshot:
+    return replace(look, has_log=full.has_log, alarm_lines=full.alarm_lines)
