@@ -52,6 +52,7 @@ class Sources:
         asks_log: whether the kernel's log is all that tells of electrical throttling, and may be read.
         gpus: of NVIDIA, by NVML; None without.
         cpu_clocks: which clocks are of CPUs, with these CPUs.
+        kind: ``jetson``, ``raspberry-pi``, or empty for another board and ``x86`` for what has no device tree.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Sources:
     asks_log: bool = False
     gpus: Gpus | None = None
     is_board: bool = False
+    kind: str = ""
 
     @property
     def can_tell(self) -> bool:
@@ -119,6 +121,7 @@ def find_sources(root: Path, commands: Commands, gpus: Gpus | None = None) -> So
         asks_log=is_tegra and not counters and _has_log(commands),
         gpus=gpus,
         is_board=bool(model),
+        kind="raspberry-pi" if is_pi else "jetson" if is_tegra else "" if model else "x86",
     )
 
 

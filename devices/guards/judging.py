@@ -111,17 +111,21 @@ def _log(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
 
 
 def _gpus(looks: Sequence[Snapshot]) -> Iterator[Fault]:
-    for name in sorted({name for look in looks for name in look.gpus}):
+    """Of the GPUs that are ours; of all where none can be told to be."""
+    names = {name for look in looks for name in look.gpus}
+    ours = {name for look in looks for name, reading in look.gpus.items() if reading.is_used}
+    for name in sorted(ours or names):
         readings = [look.gpus[name] for look in looks if name in look.gpus]
-        if any(reading.reasons is None for reading in readings):
-            yield Fault("unknown", f"{name} does not tell why its clock is what it is")
+        if any(reading.has_reasons and reading.reasons is None for reading in readings):
+            yield Fault("unknown", f"{name} did not tell why its clock is what it is")
         for told in dict.fromkeys(reading.told() for reading in readings):
             if told:
                 yield Fault("throttled", f"{name} is held down by {told}")
-        if any(reading.foreign is None for reading in readings):
-            yield Fault("unknown", f"{name} does not tell who uses it")
-        if worst := max((reading.foreign for reading in readings if reading.foreign), default=0):
-            yield Fault("foreign_load", f"{worst} other processes use {name}")
+        if any(reading.has_users and reading.foreign is None for reading in readings):
+            yield Fault("unknown", f"{name} did not tell who uses it")
+        foreign = sorted({pid for reading in readings for pid in reading.foreign or ()})
+        if foreign:
+            yield Fault("foreign_gpu_process", f"{name} is used by others: process {', '.join(map(str, foreign))}")
 
 
 def _counters(looks: Sequence[Snapshot]) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from ...profiler.records import Json
 from ...profiler.watching import Fault
 from ..commands import Commands, HostCommands
 from .cooling import Baseline, wait_until_cool
+from .coverage import coverage
 from .found import Sources, find_sources
 from .judging import FOREIGN_MAX, Manner, judge, mean_clocks
 from .nvidia import find_gpus
@@ -47,6 +48,8 @@ class BoardWatch:
         self._sources = sources
         self._commands = commands
         self._manner = manner or Manner(cpu_clocks=sources.cpu_clocks)
+        #: A GPU that nothing is measured on may sleep, and being asked would wake it.
+        self._seen = sources if self._manner.is_on_gpu else replace(sources, gpus=None)
         self._baseline = baseline or Baseline()
         self._baseline.learn(temperatures(sources))
         self._patience = patience or Patience()
@@ -65,9 +68,15 @@ class BoardWatch:
         """As ``Watch.wait``. A machine that is no board is not waited for: its heat is not its measurements' alone, and
         on a host that others use they never stop.
         """
+        unseen: dict[str, Json] = {"unwatched": [*names]} if (names := self._unwatched()) else {}
         if not self._sources.is_board:
-            return {}
-        return {**self._until_quiet(), **self._until_cool()}
+            return unseen
+        return {**unseen, **self._until_quiet(), **self._until_cool()}
+
+    def _unwatched(self) -> list[str]:
+        """What could spoil a measurement here and nothing tells of, as ``edgecost doctor`` calls it."""
+        guards = coverage(self._seen, self._seen.kind, self.glance(), has_gpu=self._manner.is_on_gpu)
+        return [guard.what for guard in guards if guard.missing]
 
     def _until_quiet(self) -> dict[str, Json]:
         def busy_s() -> float | None:
@@ -75,7 +84,10 @@ class BoardWatch:
             return foreign_busy_s(self._sources.root)
 
         waited = self._patience.wait(busy_s, FOREIGN_MAX)
-        return {"foreign_load": round(waited.share, 3)} if waited.share else {}
+        if waited.share is None:
+            return {}  # it stands among what is not watched
+        found: dict[str, Json] = {"quiet_s": round(waited.waited_s, 1)}
+        return {**found, "foreign_load": round(waited.share, 3)} if waited.in_vain else found
 
     def _until_cool(self) -> dict[str, Json]:
         if not self._sources.temperatures:
@@ -91,7 +103,7 @@ class BoardWatch:
 
     def begin(self) -> Snapshot:
         """A look at everything, as the beginning of a time."""
-        return look(self._sources, self._commands)
+        return look(self._seen, self._commands)
 
     def judge(self, begin: Snapshot, end: Snapshot, between: Sequence[Snapshot] = ()) -> tuple[Fault, ...]:
         """What was wrong between two looks."""
@@ -110,7 +122,7 @@ class BoardWatch:
 
     def glance(self) -> Snapshot:
         """A look that takes the board no time to speak of."""
-        return look(self._sources, self._commands, in_full=False)
+        return look(self._seen, self._commands, in_full=False)
 
 
 class Looks:
