@@ -68,6 +68,7 @@ def judge(
         *(_gpus(looks) if manner.is_on_gpu else ()),
         *_states(looks),
         *_clocks(between, manner),
+        *_firmware_clock(looks, manner),
         *_supply(looks),
         *_others(looks, manner),
     ]
@@ -180,21 +181,29 @@ def _clocks(between: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
     for name in sorted({name for look in between for name in look.clocks}):
         readings = [look.clocks[name] for look in between if name in look.clocks]
         known = [reading for reading in readings if reading.now is not None]
-        if not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
+        if name == FIRMWARE_CLOCK or not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
             continue
         mean = means.get(name, sum(reading.now or 0 for reading in known) / len(known))
-        limit, why = _expected(name, known, means, manner)
+        limit, why = _expected(name, known, manner)
         if limit is not None and mean < CLOCK_MIN * limit:
             yield Fault("slow_clock", f"{name} ran at {mean / limit:.0%} of {why}")
 
 
-def _expected(
-    name: str, readings: Sequence[ClockReading], means: Mapping[str, float], manner: Manner
-) -> tuple[float | None, str]:
+def _firmware_clock(looks: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
+    """Each look has what was asked for beside it: a clock that is low for want of work is none that was capped."""
+    readings = [look.clocks[FIRMWARE_CLOCK] for look in looks if FIRMWARE_CLOCK in look.clocks]
+    if any(reading.now is None for reading in readings):
+        yield Fault("unknown", "vcgencmd measure_clock did not answer")
+    known = [(one.now, one.wished) for one in readings if one.now is not None and one.wished is not None]
+    if not known or manner.is_rest:
+        return
+    share = sum(now for now, _ in known) / sum(wished for _, wished in known)
+    if share < CLOCK_MIN:
+        yield Fault("slow_clock", f"{FIRMWARE_CLOCK} ran at {share:.0%} of what the kernel asked for")
+
+
+def _expected(name: str, readings: Sequence[ClockReading], manner: Manner) -> tuple[float | None, str]:
     """What a clock should be, where anything says so: a free one may well be low while nothing needs it."""
-    if name == FIRMWARE_CLOCK:
-        wished = [mean for clock, mean in means.items() if clock != name and manner.concerns(clock)]
-        return (max(wished), "what the kernel asked for") if wished and manner.is_busy else (None, "")
     if all(reading.is_locked for reading in readings):
         return readings[0].high, "what it is locked to"
     if manner.is_busy and manner.concerns(name):

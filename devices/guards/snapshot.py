@@ -34,12 +34,17 @@ _EXT5V = re.compile(r"EXT5V_V\s+volt\(\d+\)=(\d+(?:\.\d+)?)V")
 
 @dataclass(frozen=True)
 class ClockReading:
-    """A clock and its limits, in the unit of its files. None where it could not be read: a CPU may be off."""
+    """A clock and its limits, in the unit of its files. None where it could not be read: a CPU may be off.
+
+    Attributes:
+        wished: of the firmware's clock what the kernel asked for, the lower of just before and just after.
+    """
 
     now: int | None
     low: int | None
     high: int | None
     governor: str | None
+    wished: int | None = None
 
     @property
     def is_locked(self) -> bool:
@@ -126,10 +131,23 @@ def temperatures(sources: Sources) -> dict[str, float | None]:
 def _clocks(sources: Sources, commands: Commands) -> dict[str, ClockReading]:
     found = {name: _clock(clock) for name, clock in sources.clocks.items()}
     if sources.asks_clock:
+        before = _wished(sources)
         hertz = _asked(commands, MEASURE_CLOCK, _HERTZ)
+        wishes = [wish for wish in (before, _wished(sources)) if wish is not None]
         # In kHz, as the kernel has its own.
-        found[FIRMWARE_CLOCK] = ClockReading(None if hertz is None else int(hertz) // 1000, None, None, None)
+        now = None if hertz is None else int(hertz) // 1000
+        found[FIRMWARE_CLOCK] = ClockReading(now, None, None, None, min(wishes, default=None))
     return found
+
+
+def _wished(sources: Sources) -> int | None:
+    """All cores of a Raspberry Pi have one clock."""
+    read = [
+        number_of(sources.clocks[name].path / "scaling_cur_freq")
+        for name in sources.cpu_clocks
+        if name in sources.clocks
+    ]
+    return max((one for one in read if one is not None), default=None)
 
 
 def _alarm_lines(commands: Commands) -> tuple[str, ...] | None:

@@ -15,6 +15,7 @@ from .cooling import Baseline, wait_until_cool
 from .coverage import coverage
 from .found import Sources, find_sources
 from .judging import FOREIGN_MAX, Manner, judge, mean_clocks
+from .meanwhile import meanwhile
 from .nvidia import find_gpus
 from .quiet import Patience
 from .snapshot import Snapshot, foreign_busy_s, look, temperatures
@@ -112,7 +113,7 @@ class BoardWatch:
     @contextmanager
     def watching(self, period_s: float) -> Iterator[Looks]:
         """As ``Watch.watching``."""
-        asks = self._sources.asks_bits
+        asks = self._sources.asks_bits or self._sources.asks_clock
         looks = Looks(self, self._manner, max(period_s, _ASKED_PERIOD_S) if asks else period_s)
         looks.start()
         try:
@@ -167,6 +168,12 @@ class Looks:
         begin = next(one for one in reversed(looks[: before + 1]) if one.is_full)
         end = next(one for one in looks[after:] if one.is_full)
         return judge(_with_log(looks[before], begin), _with_log(looks[after], end), inside, manner)
+
+    def seen(self) -> Mapping[str, Json]:
+        """As ``Watched.seen``; the first look is left out where there are others, since nothing ran yet."""
+        with self._lock:
+            looks = list(self._looks)
+        return meanwhile(looks[1:] or looks, self._manner)
 
     def looks_made(self) -> int:
         """How often the device has been looked at so far."""
