@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgecost.devices.commands import Answer, RecordedCommands
-from edgecost.devices.guards import BoardWatch
+from edgecost.devices.guards import BoardWatch, board_watch
 from edgecost.devices.guards.found import FIRMWARE_CLOCK, KERNEL_LOG, MEASURE_CLOCK, find_sources
 from edgecost.devices.guards.judging import Manner, judge
 from edgecost.devices.guards.meanwhile import meanwhile
 from edgecost.devices.guards.quiet import QUIET_MAX_S, Patience, Quiet
 from edgecost.devices.guards.snapshot import ClockReading, Snapshot, look
+from tests.recorded_boards import NAMES, recorded, unpacked
 from tests.recorded_trees import NANO, PI, TEGRA, grow
 
 POLICY = "sys/devices/system/cpu/cpufreq/policy0"
@@ -261,3 +262,20 @@ def test_how_long_others_were_waited_for_stands_beside_the_measurement(
     sources = find_sources(grow(tmp_path, NANO), RecordedCommands({}))
     told = BoardWatch(sources, RecordedCommands({}), patience=Told(quiet)).wait()
     assert {name: told[name] for name in ("quiet_s", "foreign_load") if name in told} == kept
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recorded_board_spoils_nothing_but_one_whose_supply_sags(name: str) -> None:
+    board = recorded(name)
+    with unpacked(board) as root:
+        watched = board_watch(root, board.recorded_commands())
+        if watched is None:
+            assert name == "x86-vm-none"
+            return
+        begin, between, end = watched.begin(), watched.glance(), watched.begin()
+        found = {fault.kind for fault in watched.judge(begin, end, [between])}
+        assert found == ({"undervoltage", "throttled", "slow_clock"} if name == "pi4-undervolt" else set())
+        assert (FIRMWARE_CLOCK in begin.clocks) == name.startswith("pi")
+        # Jetson Linux 32 tells it in its log alone, which is in no recording.
+        is_r32 = name.startswith(("nano-", "tx2-"))
+        assert ("electrical throttling" in str(watched.wait()["unwatched"])) == is_r32
