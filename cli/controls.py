@@ -33,7 +33,7 @@ def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
             )
         from ..devices.control import controlled
 
-        with _ending_at_sigterm(), controlled(control_name):
+        with _ending_as_errors_do(), controlled(control_name):
             return command(*values, **options)
 
     return click.option(
@@ -52,17 +52,23 @@ def _restore_leftover() -> None:
 
 
 @contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM ends the command as an error does: what was changed comes back first."""
+def _ending_as_errors_do() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that goes away, end the command as an error does: what was changed comes back.
 
-    def end(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    Not where somebody chose otherwise: ``nohup`` ignores SIGHUP.
+    """
 
-    before = signal.signal(signal.SIGTERM, end)
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ending:
+        signal.signal(each, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @click.group()

@@ -314,7 +314,7 @@ class _Group:
         )  # fmt: skip
 
     def _conditions(self, name: str, finished: datetime) -> dict[str, Json]:
-        found: dict[str, Json] = {**self.loads.get(name, {}), **self.waited}
+        found: dict[str, Json] = {**self.loads.get(name, {}), **self.waited, **self.watched.seen()}
         if self.canaries:
             found["canary_us"] = canary_baseline(self.canaries) / 1e3
         if self.stage.read_conditions is not None:

@@ -26,8 +26,8 @@ class Fault:
     """Something that was wrong with a device during a time.
 
     Attributes:
-        kind: one word for it: ``throttled``, ``cooling``, ``slow_clock``, ``undervoltage``, ``foreign_load``, ``swap``,
-            ``unknown`` (what would tell could not be read).
+        kind: one word for it: ``throttled``, ``cooling``, ``slow_clock``, ``changed``, ``undervoltage``,
+            ``foreign_load``, ``foreign_gpu_process``, ``swap``, ``unknown`` (what would tell could not be read).
         message: what was seen, with numbers.
     """
 
@@ -57,6 +57,9 @@ class Watched(Protocol):
             is_busy: whether a workload ran all the time; else none did.
         """
 
+    def seen(self) -> Mapping[str, Json]:
+        """What moved from its beginning until now, and is worth keeping with the measurement."""
+
 
 class Watch(Protocol):
     """Watches over one device, for as long as it measures."""
@@ -77,6 +80,9 @@ class _Nothing:
     def faults_between(self, begin_ns: int, end_ns: int, *, is_busy: bool) -> tuple[Fault, ...]:
         del begin_ns, end_ns, is_busy
         return ()
+
+    def seen(self) -> Mapping[str, Json]:
+        return {}
 
 
 @contextmanager

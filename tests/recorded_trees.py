@@ -45,6 +45,8 @@ NANO: dict[str, str] = {
     "sys/class/devfreq/57000000.gpu/max_freq": "921600000",
     "proc/sys/kernel/random/boot_id": "11111111-aaaa",
 }
+#: One whose device tree says what it is made of.
+TEGRA: dict[str, str] = {**NANO, "proc/device-tree/compatible": "nvidia,p3450-0000\0nvidia,tegra210\0"}
 PI: dict[str, str] = {
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
     "sys/class/hwmon/hwmon2/name": "rpi_volt",

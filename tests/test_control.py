@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecost.cli.main import main
-from edgecost.devices.control import PROFILES, apply, controlled, restore, restore_leftover, saved, show
+from edgecost.devices.control import PROFILES, apply, controlled, restore, saved, show
 from edgecost.devices.control.control import _restore
 from edgecost.devices.control.profiles import Plan
 from edgecost.devices.control.saved import STATE, Saved
@@ -99,63 +99,6 @@ def test_what_a_killed_process_left_is_restored_by_the_next_start(name: str, tmp
     with controlled("as-is", root=tmp_path, commands=programs):
         assert contents(tmp_path, NANO) == NANO
     assert show(tmp_path) is None
-
-
-def test_who_measures_without_a_profile_restores_what_was_left_and_touches_nothing_that_is_held(tmp_path: Path) -> None:
-    programs = JetsonPrograms(grow(tmp_path, NANO))
-    assert restore_leftover(root=tmp_path, commands=programs) == ""
-    apply("governor-performance", root=tmp_path, commands=programs, by_hand=True)
-    assert restore_leftover(root=tmp_path, commands=programs) == ""
-    assert contents(tmp_path, NANO)[GOVERNOR] == "performance"
-    restore(root=tmp_path, commands=programs)
-    subprocess.run([sys.executable, "-c", DIES, "jetson-5w", str(tmp_path)], check=False, timeout=60)
-    assert contents(tmp_path, NANO) != NANO
-    assert restore_leftover(root=tmp_path, commands=programs) == "restored what jetson-5w had left"
-    assert contents(tmp_path, NANO) == NANO
-
-
-def test_what_cannot_be_restored_is_told_and_kept(tmp_path: Path) -> None:
-    grow(tmp_path, NANO)
-    (tmp_path / STATE).parent.mkdir(parents=True)
-    (tmp_path / STATE).write_text("{")
-    told = restore_leftover(root=tmp_path)
-    assert "cannot be read" in told
-    assert "restore what it names by hand" in told
-    assert (tmp_path / STATE).read_text() == "{"
-
-
-#: Measures under a profile until it is told to end: SIGTERM comes while the command runs.
-TOLD_TO_END = """
-import sys, time
-from pathlib import Path
-import click
-from edgecost.cli import controls
-from edgecost.devices import control
-
-root = Path(sys.argv[1])
-held = control.controlled
-control.controlled = lambda name: held(name, root=root)
-
-@click.command()
-@controls.control_option
-def measure():
-    print("measuring", flush=True)
-    time.sleep(60)
-
-measure(["--control", "governor-performance"])
-"""
-
-
-def test_what_was_changed_comes_back_when_the_command_is_told_to_end(tmp_path: Path) -> None:
-    grow(tmp_path, NANO)
-    running = subprocess.Popen([sys.executable, "-c", TOLD_TO_END, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    assert running.stdout.readline() == "measuring\n"
-    assert contents(tmp_path, NANO)[GOVERNOR] == "performance"
-    running.terminate()
-    assert running.wait(60) == 128 + signal.SIGTERM
-    running.stdout.close()
-    assert contents(tmp_path, NANO) == NANO
 
 
 def test_a_profile_that_follows_a_killed_process_covers_what_was_first(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Seen:
     """A watch that sees what it is told to."""
 
     def __init__(self, *faults: Fault, waited: Mapping[str, Json] | None = None) -> None:
-        self.seen = faults
+        self.told = faults
         self.waited = waited or {}
         self.waits = 0
         self.is_watching = False
@@ -60,12 +60,16 @@ class Seen:
         self.is_watching = False
 
     def faults(self) -> tuple[Fault, ...]:
-        return self.seen
+        return self.told
 
     def faults_between(self, begin_ns: int, end_ns: int, *, is_busy: bool) -> tuple[Fault, ...]:
         assert begin_ns < end_ns
         del is_busy
-        return self.seen
+        return self.told
+
+    def seen(self) -> Mapping[str, Json]:
+        assert self.is_watching
+        return {"meanwhile": {"looks": 2}}
 
 
 def measured(tasks: Sequence[Task], stage: Stage) -> list[Measurement]:
@@ -103,6 +107,17 @@ def test_a_board_that_was_still_hot_says_so_beside_the_measurement() -> None:
     assert {name: one.conditions[name] for name in waited} == waited
 
 
+def test_what_moved_meanwhile_stands_beside_the_measurement(tmp_path: Path) -> None:
+    (latency,) = measured([conv()], replace(STAGE, watch=Seen()))
+    assert latency.conditions["meanwhile"] == {"looks": 2}
+    watch = board_watch(grow(tmp_path, ORIN), RecordedCommands({}))
+    (real,) = measured([conv()], host_stage(STAGE.profile, "board", watch=watch))
+    told = real.conditions["meanwhile"]
+    assert isinstance(told, dict)
+    assert told["clocks_mhz"] == {"GPU 17000000.ga10b": {"min": 624.75, "mean": 624.75, "max": 624.75}}
+    assert told["temperatures_celsius"] == {"AO-therm": {"min": 41.5, "mean": 41.5, "max": 41.5}}
+
+
 def test_a_real_watch_rejects_a_group_in_which_a_counter_grew(tmp_path: Path) -> None:
     watch = board_watch(grow(tmp_path, ORIN), RecordedCommands({}))
     stage = host_stage(STAGE.profile, "board", watch=watch)
@@ -138,4 +153,5 @@ def test_energies_of_a_throttling_board_are_rejected_by_the_same_watch() -> None
     assert (one.energy.status, one.energy.gross_median_mj) == (Reading.REJECTED, None)
     assert "throttled: oc3_event_cnt grew by 7" in one.energy.message
     assert one.conditions["cooldown_s"] == 4.0
+    assert one.conditions["meanwhile"] == {"looks": 2}
     assert (watch.waits, watch.is_watching) == (1, False)

@@ -16,6 +16,7 @@ from ...profiler.records import Json
 from ..commands import Commands, HostCommands
 from ..guards.coverage import Guard, coverage
 from ..guards.found import find_sources
+from ..guards.nvidia import find_gpus
 from ..guards.snapshot import look
 from ..host import Finding, HostFacts, find_noise, read_host
 from ..sensors import FoundSensors, find_sensors
@@ -110,7 +111,7 @@ def report_board(
     if not is_here:
         facts = replace(facts, cpus_allowed=_cpus_online(root) or facts.cpus_allowed)
     meters, problems = survey(sensors, is_timed=is_here)
-    sources = find_sources(root, asked)
+    sources = find_sources(root, asked, find_gpus() if is_here else None)
     has_gpu = board.kind == "jetson" or bool(board.gpus)
     return BoardReport(
         board=board,

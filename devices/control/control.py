@@ -14,6 +14,7 @@ from ..commands import Commands, HostCommands
 from . import nvpmodel, saved
 from .profiles import Plan, control_profile
 from .saved import Saved
+from .undisturbed import undisturbed
 
 #: Limits are refused while a lower one is above a higher one: what is refused is tried again when the others stand.
 _PASSES = 3
@@ -52,9 +53,7 @@ def apply(name: str, *, root: Path = Path("/"), commands: Commands | None = None
     asked, profile = commands or HostCommands(), control_profile(name)
     plan = profile.plan(root)
     if not plan.lines():
-        standing = saved.load(root)
-        if standing is not None and not standing.is_held(root):
-            restore(root=root, commands=asked)
+        _restore_unheld(root, asked)
         return Controlled(name)
     _check_rights(plan, name, root)
     with _locked(root):
@@ -92,13 +91,10 @@ def restore_leftover(*, root: Path = Path("/"), commands: Commands | None = None
         What was done, or why it could not be; empty where nothing was left.
     """
     try:
-        standing = saved.load(root)
-        if standing is None or standing.is_held(root):
-            return ""
-        restore(root=root, commands=commands)
+        profile = _restore_unheld(root, commands or HostCommands())
     except UsageError as error:
         return f"what a control profile left was not restored: {error.message}; {error.remedy}"
-    return f"restored what {standing.profile} had left"
+    return f"restored what {profile} had left" if profile else ""
 
 
 @contextmanager
@@ -112,12 +108,13 @@ def controlled(name: str, *, root: Path = Path("/"), commands: Commands | None =
     if standing is not None and standing.profile == name and not standing.process and standing.is_held(root):
         yield Controlled(name)
         return
-    applied = apply(name, root=root, commands=commands)
+    # Of this process already: whoever applied that restores it.
+    is_within = standing is not None and standing.process == os.getpid() and standing.is_held(root)
     try:
-        yield applied
+        yield apply(name, root=root, commands=commands)
     finally:
         left = saved.load(root)
-        if left is not None and left.process == os.getpid():
+        if left is not None and left.process == os.getpid() and not is_within:
             restore(root=root, commands=commands)
 
 
@@ -149,6 +146,19 @@ def _change(plan: Plan, root: Path, commands: Commands) -> None:
     refused = _write(plan.writes or {}, root)
     if refused:
         raise UsageError(f"{', '.join(refused)} did not take what was written", remedy="see `dmesg`")
+
+
+def _restore_unheld(root: Path, commands: Commands) -> str:
+    """What nobody holds comes back; the profile that left it, empty for none. Without anything no right is needed."""
+    standing = saved.load(root)
+    if standing is None or standing.is_held(root):
+        return ""
+    with _locked(root):
+        # Anew: until the lock was had, another process may have restored it, and applied its own.
+        standing = saved.load(root)
+        if standing is None or standing.is_held(root):
+            return ""
+        return _restore(root, commands).profile
 
 
 def _restore_leftover(root: Path, commands: Commands) -> None:
@@ -241,7 +251,7 @@ def _check_rights(plan: Plan, name: str, root: Path) -> None:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """One process at a time applies or restores."""
+    """One process at a time applies or restores, and goes through with it."""
     path = (root / saved.STATE).with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,6 +260,7 @@ def _locked(root: Path) -> Iterator[None]:
         raise UsageError(f"{path} cannot be written: {error.strerror}", remedy="run it as root") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        with undisturbed():
+            yield
     finally:
         os.close(descriptor)

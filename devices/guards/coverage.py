@@ -18,7 +18,7 @@ _SHOWN = 6
 #: Fields of ``Sources`` that the guards below stand for, or that are none.
 _SPOKEN_OF = frozenset(
     {"root", "counters", "coolers", "alarms", "clocks", "cpu_clocks", "temperatures", "supplies_mv", "asks_bits",
-     "asks_supply", "asks_clock", "asks_log", "gpus", "is_board"}
+     "asks_supply", "asks_clock", "asks_log", "gpus", "is_board", "kind"}
 )  # fmt: skip
 _ALARM_REMEDY = {
     "jetson": "after measuring: dmesg | grep 'OC ALARM'; on a Nano that is too low a supply, whatever the desktop says",
@@ -31,6 +31,7 @@ _COUNTS = {
     "oc3_event_cnt": " (over-current at a moment)",
 }
 _NOT_ASKED = "not asked, since this is a recording"
+_GPU_CLOCK = "clock of the GPU"
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def coverage(sources: Sources, kind: str, look: Snapshot | None, *, has_gpu: boo
     found = [
         *_throttling(sources, kind),
         _clock("clock of the CPU", sources, kind, list(sources.cpu_clocks)),
-        *([_gpu_clock(sources)] if has_gpu or sources.gpus else []),
+        *([_gpu_clock(sources, kind, is_here=look is not None)] if has_gpu or sources.gpus else []),
         _temperatures(sources),
         *_supply(sources, kind),
         *_others(look),
-        *([_others_on_gpu(sources)] if has_gpu or sources.gpus else []),
+        *([_others_on_gpu(sources, kind, is_here=look is not None)] if has_gpu or sources.gpus else []),
         *_without_words(sources),
     ]
     return tuple(sorted(found, key=lambda guard: bool(guard.missing)))
@@ -117,13 +118,14 @@ def _clock(what: str, sources: Sources, kind: str, names: Sequence[str]) -> Guar
     return Guard(what, (*names, *wish))
 
 
-def _gpu_clock(sources: Sources) -> Guard:
-    if sources.gpus is not None:
-        return Guard(
-            "clock of the GPU", tuple(f"what holds it down, of {name}, by NVML" for name in sources.gpus.handles)
-        )
+def _gpu_clock(sources: Sources, kind: str, *, is_here: bool) -> Guard:
+    if sources.gpus is None and not is_here and kind != "jetson":
+        return Guard(_GPU_CLOCK, (_NOT_ASKED,))
+    told = [gpu.name for gpu in sources.gpus.gpus if gpu.tells_reasons] if sources.gpus is not None else []
+    if told:
+        return Guard(_GPU_CLOCK, tuple(f"what holds it down, of {name}, by NVML" for name in told))
     names = [name.removeprefix("GPU ") for name in sources.clocks if name not in sources.cpu_clocks]
-    return _clock("clock of the GPU", sources, "", names)
+    return _clock(_GPU_CLOCK, sources, "", names)
 
 
 def _temperatures(sources: Sources) -> Guard:
@@ -166,14 +168,23 @@ def _others(look: Snapshot | None) -> list[Guard]:
     return [load, swap]
 
 
-def _others_on_gpu(sources: Sources) -> Guard:
-    if sources.gpus is not None:
-        return Guard("other programs on the GPU", tuple(f"{name} by NVML" for name in sources.gpus.handles))
-    return Guard(
-        "other programs on the GPU",
-        missing="they are not seen: what they slowed down counts",
-        remedy="leave the GPU to the measurement, a desktop included",
-    )
+def _others_on_gpu(sources: Sources, kind: str, *, is_here: bool) -> Guard:
+    what = "other programs on the GPU"
+    if sources.gpus is None and not is_here and kind != "jetson":
+        return Guard(what, (_NOT_ASKED,))
+    told = [gpu.name for gpu in sources.gpus.gpus if gpu.tells_users] if sources.gpus is not None else []
+    if told and sources.gpus is not None and sources.gpus.sees_all:
+        return Guard(what, tuple(f"{name} by NVML: all that compute, but none that only draws" for name in told))
+    if told:
+        return Guard(
+            what,
+            missing="those outside this container are not seen: what they slowed down counts",
+            remedy="give the container its host's processes (docker run --pid=host), or measure outside",
+        )
+    missing = "they are not seen: what they slowed down counts"
+    if sources.gpus is None and kind != "jetson":
+        return Guard(what, missing=missing, remedy="pip install nvidia-ml-py")
+    return Guard(what, missing=missing, remedy="leave the GPU to the measurement, a desktop included")
 
 
 def _without_words(sources: Sources) -> list[Guard]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ MEASURE_CLOCK = ("vcgencmd", "measure_clock", "arm")
 PMIC = ("vcgencmd", "pmic_read_adc")
 #: Where Jetson Linux 32 tells of over-current and of too low a supply, and nowhere else.
 KERNEL_LOG = ("dmesg",)
+_TIME = re.compile(r"(<\d+>)?\[\s*\d+\.\d+\]")
 #: The clock that the firmware of a Raspberry Pi gives, whatever the kernel asked for.
 FIRMWARE_CLOCK = "arm by the firmware"
 
@@ -50,6 +52,7 @@ class Sources:
         asks_log: whether the kernel's log is all that tells of electrical throttling, and may be read.
         gpus: of NVIDIA, by NVML; None without.
         cpu_clocks: which clocks are of CPUs, with these CPUs.
+        kind: ``jetson``, ``raspberry-pi``, or empty for another board and ``x86`` for what has no device tree.
     """
 
     root: Path
@@ -66,6 +69,7 @@ class Sources:
     asks_log: bool = False
     gpus: Gpus | None = None
     is_board: bool = False
+    kind: str = ""
 
     @property
     def can_tell(self) -> bool:
@@ -114,9 +118,10 @@ def find_sources(root: Path, commands: Commands, gpus: Gpus | None = None) -> So
         asks_bits=is_pi and commands.run(GET_THROTTLED) is not None,
         asks_supply=is_pi and "EXT5V_V" in (answer.stdout if (answer := commands.run(PMIC)) else ""),
         asks_clock=asks_clock,
-        asks_log=is_tegra and not counters and _says(commands, KERNEL_LOG, ""),
+        asks_log=is_tegra and not counters and _has_log(commands),
         gpus=gpus,
         is_board=bool(model),
+        kind="raspberry-pi" if is_pi else "jetson" if is_tegra else "" if model else "x86",
     )
 
 
@@ -127,6 +132,20 @@ def _readable(found: Mapping[str, Path]) -> dict[str, Path]:
 def _says(commands: Commands, argv: tuple[str, ...], word: str) -> bool:
     answer = commands.run(argv)
     return answer is not None and answer.returncode == 0 and word in answer.stdout
+
+
+def has_time(line: str) -> bool:
+    """Whether a line of the kernel's log says when it was written."""
+    return _TIME.match(line) is not None
+
+
+def _has_log(commands: Commands) -> bool:
+    """Whether the kernel's log may be read and says when; one that was cleared may yet."""
+    answer = commands.run(KERNEL_LOG)
+    if answer is None or answer.returncode != 0:
+        return False
+    lines = answer.stdout.splitlines()
+    return not lines or any(has_time(line) for line in lines)
 
 
 def _chips(root: Path, name: str) -> list[Path]:

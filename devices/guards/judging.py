@@ -68,6 +68,7 @@ def judge(
         *(_gpus(looks) if manner.is_on_gpu else ()),
         *_states(looks),
         *_clocks(between, manner),
+        *_firmware_clock(looks, manner),
         *_supply(looks),
         *_others(looks, manner),
     ]
@@ -97,28 +98,35 @@ def _frozen(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
 
 
 def _log(begin: Snapshot, end: Snapshot) -> Iterator[Fault]:
-    """Of what is no counter only the last one is known, and a full log forgets."""
-    asked = [look for look in (begin, end) if look.has_log]
-    if any(look.alarm_s is None for look in asked):
+    """Lines that were not there at the beginning; that a full log forgets its first ones is no fault."""
+    if not (begin.has_log and end.has_log):
+        return
+    if begin.alarm_lines is None or end.alarm_lines is None:
         yield Fault("unknown", "the kernel's log, which tells of over-current, could not be read")
-    elif asked and (end.alarm_s or 0.0) > (begin.alarm_s or 0.0):
-        yield Fault(
-            "undervoltage", f"the kernel told of over-current or too low a supply {end.alarm_s:.0f} s after start"
-        )
+        return
+    known = set(begin.alarm_lines)
+    new = [line for line in end.alarm_lines if line not in known]
+    if new:
+        times = "once" if len(new) == 1 else f"{len(new)} times"
+        yield Fault("undervoltage", f"the kernel told {times} of over-current or too low a supply: {new[-1]}")
 
 
 def _gpus(looks: Sequence[Snapshot]) -> Iterator[Fault]:
-    for name in sorted({name for look in looks for name in look.gpus}):
+    """Of the GPUs that are ours; of all where none can be told to be."""
+    names = {name for look in looks for name in look.gpus}
+    ours = {name for look in looks for name, reading in look.gpus.items() if reading.is_used}
+    for name in sorted(ours or names):
         readings = [look.gpus[name] for look in looks if name in look.gpus]
-        if any(reading.reasons is None for reading in readings):
-            yield Fault("unknown", f"{name} does not tell why its clock is what it is")
+        if any(reading.has_reasons and reading.reasons is None for reading in readings):
+            yield Fault("unknown", f"{name} did not tell why its clock is what it is")
         for told in dict.fromkeys(reading.told() for reading in readings):
             if told:
                 yield Fault("throttled", f"{name} is held down by {told}")
-        if any(reading.foreign is None for reading in readings):
-            yield Fault("unknown", f"{name} does not tell who uses it")
-        if worst := max((reading.foreign for reading in readings if reading.foreign), default=0):
-            yield Fault("foreign_load", f"{worst} other processes use {name}")
+        if any(reading.has_users and reading.foreign is None for reading in readings):
+            yield Fault("unknown", f"{name} did not tell who uses it")
+        foreign = sorted({pid for reading in readings for pid in reading.foreign or ()})
+        if foreign:
+            yield Fault("foreign_gpu_process", f"{name} is used by others: process {', '.join(map(str, foreign))}")
 
 
 def _counters(looks: Sequence[Snapshot]) -> Iterator[Fault]:
@@ -173,21 +181,29 @@ def _clocks(between: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
     for name in sorted({name for look in between for name in look.clocks}):
         readings = [look.clocks[name] for look in between if name in look.clocks]
         known = [reading for reading in readings if reading.now is not None]
-        if not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
+        if name == FIRMWARE_CLOCK or not known or not (manner.concerns(name) or name not in manner.cpu_clocks):
             continue
         mean = means.get(name, sum(reading.now or 0 for reading in known) / len(known))
-        limit, why = _expected(name, known, means, manner)
+        limit, why = _expected(name, known, manner)
         if limit is not None and mean < CLOCK_MIN * limit:
             yield Fault("slow_clock", f"{name} ran at {mean / limit:.0%} of {why}")
 
 
-def _expected(
-    name: str, readings: Sequence[ClockReading], means: Mapping[str, float], manner: Manner
-) -> tuple[float | None, str]:
+def _firmware_clock(looks: Sequence[Snapshot], manner: Manner) -> Iterator[Fault]:
+    """Each look has what was asked for beside it: a clock that is low for want of work is none that was capped."""
+    readings = [look.clocks[FIRMWARE_CLOCK] for look in looks if FIRMWARE_CLOCK in look.clocks]
+    if any(reading.now is None for reading in readings):
+        yield Fault("unknown", "vcgencmd measure_clock did not answer")
+    known = [(one.now, one.wished) for one in readings if one.now is not None and one.wished is not None]
+    if not known or manner.is_rest:
+        return
+    share = sum(now for now, _ in known) / sum(wished for _, wished in known)
+    if share < CLOCK_MIN:
+        yield Fault("slow_clock", f"{FIRMWARE_CLOCK} ran at {share:.0%} of what the kernel asked for")
+
+
+def _expected(name: str, readings: Sequence[ClockReading], manner: Manner) -> tuple[float | None, str]:
     """What a clock should be, where anything says so: a free one may well be low while nothing needs it."""
-    if name == FIRMWARE_CLOCK:
-        wished = [mean for clock, mean in means.items() if clock != name and manner.concerns(clock)]
-        return (max(wished), "what the kernel asked for") if wished and manner.is_busy else (None, "")
     if all(reading.is_locked for reading in readings):
         return readings[0].high, "what it is locked to"
     if manner.is_busy and manner.concerns(name):

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
 from ..nvml import nvml_library
 
-#: Reasons for a clock (nvml.h, nvmlClocksEventReasons): what it is when nothing is asked of it, and what was set.
-_HARMLESS = 0x1 | 0x2 | 0x100
+#: nvml.h, nvmlClocksEventReasons: gpu_idle, and applications_clocks_setting, which somebody set.
+_HARMLESS = 0x1 | 0x2
+#: The others, by their names there; the last two are of older drivers.
 _REASONS = {
-    0x4: "the limit of power", 0x8: "a slowdown by the hardware", 0x10: "another GPU that it is in step with",
-    0x20: "heat", 0x40: "heat, by the hardware", 0x80: "the power brake",
+    0x4: "sw_power_cap (the limit of power)", 0x8: "hw_slowdown", 0x10: "sync_boost (another GPU)",
+    0x20: "sw_thermal_slowdown (heat)", 0x40: "hw_thermal_slowdown (heat)", 0x80: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting", 0x200: "board_limit", 0x400: "reliability",
 }  # fmt: skip
+#: The newer name first: drivers before 535 know only the older one, and CUDA 14 is to drop that.
+_REASON_CALLS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+#: Of the kernel's first namespace of processes (PROC_PID_INIT_INO): any other one is a container's.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 class Nvml(Protocol):
-    """The part of ``pynvml`` that is used; drivers before 535 call reasons for a clock reasons to throttle."""
+    """The part of ``pynvml`` that is used, besides ``_REASON_CALLS``."""
 
     NVMLError: type[Exception]
 
@@ -28,8 +34,6 @@ class Nvml(Protocol):
     def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...  # noqa: N802
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: object) -> int: ...  # noqa: N802
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: object) -> Sequence[Process]: ...  # noqa: N802
 
@@ -42,15 +46,20 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU at a moment; None where it does not tell.
+    """One GPU at a moment.
 
     Attributes:
-        reasons: bits of what holds its clock down.
-        foreign: processes on it that are not this one's.
+        reasons: bits of what holds its clock down; None where it did not tell.
+        foreign: processes on it that are not this one's; None where it did not tell.
+        is_used: whether one of ours is on it.
+        has_reasons, has_users: whether each is asked: what never was told is not.
     """
 
     reasons: int | None
-    foreign: int | None
+    foreign: tuple[int, ...] | None
+    is_used: bool = False
+    has_reasons: bool = True
+    has_users: bool = True
 
     def told(self) -> str:
         """What holds its clock down and should not; empty for nothing."""
@@ -61,71 +70,120 @@ class GpuReading:
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """One GPU, by a name for people, and what it tells."""
+
+    name: str
+    handle: object = field(repr=False)
+    tells_reasons: bool = True
+    tells_users: bool = True
+
+
+@dataclass(frozen=True)
 class Gpus:
     """The GPUs of this machine by NVML.
 
     Attributes:
-        handles: by a name for people.
+        sees_all: whether every process of the machine is seen from here, by its own number; not so in a container.
     """
 
     nvml: Nvml = field(repr=False)
-    handles: Mapping[str, object]
+    gpus: tuple[Gpu, ...]
+    sees_all: bool = True
 
     def look(self, is_ours: Callable[[int], bool | None]) -> dict[str, GpuReading]:
         """Each GPU now.
 
         Args:
-            is_ours: whether a process is this one or was started by it; None where it cannot be seen from here.
+            is_ours: whether a process is this one or was started by it; None for one that is gone.
         """
-        return {
-            name: GpuReading(self._reasons(handle), self._foreign(handle, is_ours))
-            for name, handle in self.handles.items()
-        }
+        return {gpu.name: self._reading(gpu, is_ours) for gpu in self.gpus}
+
+    def _reading(self, gpu: Gpu, is_ours: Callable[[int], bool | None]) -> GpuReading:
+        users = self._users(gpu.handle) if gpu.tells_users else None
+        ours = {pid: is_ours(pid) for pid in users or ()}
+        others = [pid for pid, own in ours.items() if own is not True]
+        if self.sees_all:
+            others = [pid for pid in others if ours[pid] is False]
+        elif True not in ours.values():
+            others = others[1:]  # its number may be of outside: one of them is our runner
+        return GpuReading(
+            self._reasons(gpu.handle) if gpu.tells_reasons else None,
+            None if users is None else tuple(others),
+            True in ours.values(),
+            gpu.tells_reasons,
+            gpu.tells_users,
+        )
 
     def _reasons(self, handle: object) -> int | None:
-        ask = getattr(
-            self.nvml, "nvmlDeviceGetCurrentClocksEventReasons", self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-        )
+        for name in _REASON_CALLS:
+            ask: Callable[[object], int] | None = getattr(self.nvml, name, None)
+            if ask is None:
+                continue
+            try:
+                return int(ask(handle))
+            except self.nvml.NVMLError:
+                continue  # the package may know what the driver does not
+        return None
+
+    def _users(self, handle: object) -> list[int] | None:
         try:
-            return int(ask(handle))
+            return [process.pid for process in self.nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
         except self.nvml.NVMLError:
             return None
 
-    def _foreign(self, handle: object, is_ours: Callable[[int], bool | None]) -> int | None:
-        try:
-            found = [is_ours(process.pid) for process in self.nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-        except self.nvml.NVMLError:
-            return None
-        # In a container the numbers are those of outside: one that is not seen from here may be our runner.
-        unseen = max(0, found.count(None) - (0 if True in found else 1))
-        return found.count(False) + unseen
 
+def find_gpus(nvml: Nvml | None = None, *, sees_all: bool | None = None) -> Gpus | None:
+    """The GPUs; None without NVML or without one that says anything.
 
-def find_gpus(nvml: Nvml | None = None) -> Gpus | None:
-    """The GPUs; None without NVML or without one that says anything."""
+    Args:
+        sees_all: as ``Gpus.sees_all``; None to look.
+    """
     found = nvml or cast("Nvml | None", nvml_library())
     if found is None:
         return None
     try:
         found.nvmlInit()
-        handles = {f"GPU {at}": found.nvmlDeviceGetHandleByIndex(at) for at in range(found.nvmlDeviceGetCount())}
+        count = found.nvmlDeviceGetCount()
+        gpus = tuple(Gpu(f"GPU {at}", found.nvmlDeviceGetHandleByIndex(at)) for at in range(count))
     except found.NVMLError:
         return None
-    gpus = Gpus(found, handles)
-    told = gpus.look(lambda _: None)
-    known = {name: handle for name, handle in handles.items() if told[name] != GpuReading(None, None)}
-    return Gpus(found, known) if known else None
+    told = Gpus(found, gpus).look(lambda _: None)
+    known = tuple(
+        Gpu(gpu.name, gpu.handle, told[gpu.name].reasons is not None, told[gpu.name].foreign is not None)
+        for gpu in gpus
+    )
+    telling = tuple(gpu for gpu in known if gpu.tells_reasons or gpu.tells_users)
+    return Gpus(found, telling, _sees_all() if sees_all is None else sees_all) if telling else None
 
 
 def is_ours(root: Path, process: int) -> bool | None:
-    """Whether a process is this one or descends from it; None where there is no such process to be seen."""
-    own, seen = os.getpid(), False
-    while process > 1:
-        if process == own:
+    """Whether a process is this one or descends from it; None for one that is gone."""
+    own, at = os.getpid(), process
+    while at > 1:
+        if at == own:
             return True
         try:
-            fields = (root / f"proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            at = int((root / f"proc/{at}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
         except OSError:
-            return False if seen else None
-        seen, process = True, int(fields[1])
+            # A kernel may hide the processes of others (hidepid), and ours it does not.
+            return False if _lives(process) else None
     return False
+
+
+def _lives(process: int) -> bool:
+    """Asked with the signal that is none."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sees_all() -> bool:
+    try:
+        return os.readlink("/proc/self/ns/pid") == _FIRST_NAMESPACE
+    except OSError:
+        return False

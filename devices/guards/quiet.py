@@ -19,11 +19,13 @@ class Quiet:
     """What became of waiting.
 
     Attributes:
-        share: of one CPU that others still took; 0 when they left the board alone, or that is unknown.
+        share: of one CPU that others took at the end; None where that is unknown.
+        in_vain: whether it was still too much.
     """
 
     waited_s: float
-    share: float = 0.0
+    share: float | None = None
+    in_vain: bool = False
 
 
 @dataclass
@@ -56,8 +58,8 @@ class Patience:
             before = now
             if share <= most_share:
                 self.left_s = QUIET_MAX_S
-                return Quiet(now - begin)
+                return Quiet(now - begin, share)
             if now - begin >= self.left_s:
                 self.left_s *= _PATIENCE_LEFT
-                return Quiet(now - begin, share)
+                return Quiet(now - begin, share, in_vain=True)
         return Quiet(clock() - begin)

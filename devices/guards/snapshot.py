@@ -19,6 +19,7 @@ from .found import (
     PMIC,
     Clock,
     Sources,
+    has_time,
     number_of,
     text_of,
 )
@@ -26,19 +27,24 @@ from .nvidia import GpuReading, is_ours
 
 _BITS = re.compile(r"throttled=0x([0-9a-fA-F]+)\s*")
 _HERTZ = re.compile(r"frequency\(\d+\)=(\d+)\s*")
-#: ``soctherm: OC ALARM 0x00000001`` in the kernel's log, with the seconds since the start before it.
-_ALARM = re.compile(r"\[\s*(\d+\.\d+)\][^\n]*\bOC ALARM\b")
+#: ``[ 90.250000] soctherm: OC ALARM 0x00000001``: the time makes a line one of a kind.
+_ALARM = re.compile(r"^.*\bOC ALARM\b.*$", re.MULTILINE)
 _EXT5V = re.compile(r"EXT5V_V\s+volt\(\d+\)=(\d+(?:\.\d+)?)V")
 
 
 @dataclass(frozen=True)
 class ClockReading:
-    """A clock and its limits, in the unit of its files. None where it could not be read: a CPU may be off."""
+    """A clock and its limits, in the unit of its files. None where it could not be read: a CPU may be off.
+
+    Attributes:
+        wished: of the firmware's clock what the kernel asked for, the lower of just before and just after.
+    """
 
     now: int | None
     low: int | None
     high: int | None
     governor: str | None
+    wished: int | None = None
 
     @property
     def is_locked(self) -> bool:
@@ -55,13 +61,14 @@ class Snapshot:
         begin_ns: when it began.
         bits: of ``vcgencmd get_throttled``; None where it is asked and gave nothing.
         has_bits, has_log: whether it, and the kernel's log, is asked.
-        alarm_s: when the kernel last told of over-current, in seconds since the start, 0 for never; None where the log
-            is not asked, or did not answer.
+        alarm_lines: what the kernel's log says of over-current, each with its time; None where it is not asked, or did
+            not answer.
         gpus: of NVIDIA.
         online: the CPUs that are switched on.
         foreign_busy_s: of all CPUs since the start, less what this process and its children took.
         swapped_pages: in and out since the start.
         runnable: tasks that run or could, this process's look among them.
+        is_full: whether what takes long to tell was asked, too.
     """
 
     begin_ns: int
@@ -75,12 +82,13 @@ class Snapshot:
     has_bits: bool = False
     bits: int | None = None
     has_log: bool = False
-    alarm_s: float | None = None
+    alarm_lines: tuple[str, ...] | None = None
     gpus: Mapping[str, GpuReading] = field(default_factory=dict)
     online: str | None = None
     foreign_busy_s: float | None = None
     swapped_pages: int | None = None
     runnable: int | None = None
+    is_full: bool = True
 
 
 def look(sources: Sources, commands: Commands, *, in_full: bool = True) -> Snapshot:
@@ -103,12 +111,13 @@ def look(sources: Sources, commands: Commands, *, in_full: bool = True) -> Snaps
         has_bits=sources.asks_bits,
         bits=None if digits is None else int(digits, 16),
         has_log=sources.asks_log and in_full,
-        alarm_s=_alarm_s(commands) if sources.asks_log and in_full else None,
+        alarm_lines=_alarm_lines(commands) if sources.asks_log and in_full else None,
         gpus={} if sources.gpus is None else sources.gpus.look(partial(is_ours, sources.root)),
         online=text_of(sources.root / "sys/devices/system/cpu/online"),
         foreign_busy_s=foreign_busy_s(sources.root),
         swapped_pages=_swapped_pages(sources.root),
         runnable=_runnable(sources.root),
+        is_full=in_full,
     )
     return replace(found, at_ns=time.perf_counter_ns())
 
@@ -122,17 +131,32 @@ def temperatures(sources: Sources) -> dict[str, float | None]:
 def _clocks(sources: Sources, commands: Commands) -> dict[str, ClockReading]:
     found = {name: _clock(clock) for name, clock in sources.clocks.items()}
     if sources.asks_clock:
+        before = _wished(sources)
         hertz = _asked(commands, MEASURE_CLOCK, _HERTZ)
+        wishes = [wish for wish in (before, _wished(sources)) if wish is not None]
         # In kHz, as the kernel has its own.
-        found[FIRMWARE_CLOCK] = ClockReading(None if hertz is None else int(hertz) // 1000, None, None, None)
+        now = None if hertz is None else int(hertz) // 1000
+        found[FIRMWARE_CLOCK] = ClockReading(now, None, None, None, min(wishes, default=None))
     return found
 
 
-def _alarm_s(commands: Commands) -> float | None:
+def _wished(sources: Sources) -> int | None:
+    """All cores of a Raspberry Pi have one clock."""
+    read = [
+        number_of(sources.clocks[name].path / "scaling_cur_freq")
+        for name in sources.cpu_clocks
+        if name in sources.clocks
+    ]
+    return max((one for one in read if one is not None), default=None)
+
+
+def _alarm_lines(commands: Commands) -> tuple[str, ...] | None:
     answer = commands.run(KERNEL_LOG)
     if answer is None or answer.returncode != 0:
         return None
-    return max((float(found.group(1)) for found in _ALARM.finditer(answer.stdout)), default=0.0)
+    found = tuple(line.strip() for line in _ALARM.findall(answer.stdout))
+    # Without their times two alarms are the same line, and a new one could not be told from an old one.
+    return found if all(has_time(line) for line in found) else None
 
 
 def _clock(clock: Clock) -> ClockReading:

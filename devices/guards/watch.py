@@ -12,8 +12,10 @@ from ...profiler.records import Json
 from ...profiler.watching import Fault
 from ..commands import Commands, HostCommands
 from .cooling import Baseline, wait_until_cool
+from .coverage import coverage
 from .found import Sources, find_sources
 from .judging import FOREIGN_MAX, Manner, judge, mean_clocks
+from .meanwhile import meanwhile
 from .nvidia import find_gpus
 from .quiet import Patience
 from .snapshot import Snapshot, foreign_busy_s, look, temperatures
@@ -47,6 +49,8 @@ class BoardWatch:
         self._sources = sources
         self._commands = commands
         self._manner = manner or Manner(cpu_clocks=sources.cpu_clocks)
+        #: A GPU that nothing is measured on may sleep, and being asked would wake it.
+        self._seen = sources if self._manner.is_on_gpu else replace(sources, gpus=None)
         self._baseline = baseline or Baseline()
         self._baseline.learn(temperatures(sources))
         self._patience = patience or Patience()
@@ -65,9 +69,15 @@ class BoardWatch:
         """As ``Watch.wait``. A machine that is no board is not waited for: its heat is not its measurements' alone, and
         on a host that others use they never stop.
         """
+        unseen: dict[str, Json] = {"unwatched": [*names]} if (names := self._unwatched()) else {}
         if not self._sources.is_board:
-            return {}
-        return {**self._until_quiet(), **self._until_cool()}
+            return unseen
+        return {**unseen, **self._until_quiet(), **self._until_cool()}
+
+    def _unwatched(self) -> list[str]:
+        """What could spoil a measurement here and nothing tells of, as ``edgecost doctor`` calls it."""
+        guards = coverage(self._seen, self._seen.kind, self.glance(), has_gpu=self._manner.is_on_gpu)
+        return [guard.what for guard in guards if guard.missing]
 
     def _until_quiet(self) -> dict[str, Json]:
         def busy_s() -> float | None:
@@ -75,7 +85,10 @@ class BoardWatch:
             return foreign_busy_s(self._sources.root)
 
         waited = self._patience.wait(busy_s, FOREIGN_MAX)
-        return {"foreign_load": round(waited.share, 3)} if waited.share else {}
+        if waited.share is None:
+            return {}  # it stands among what is not watched
+        found: dict[str, Json] = {"quiet_s": round(waited.waited_s, 1)}
+        return {**found, "foreign_load": round(waited.share, 3)} if waited.in_vain else found
 
     def _until_cool(self) -> dict[str, Json]:
         if not self._sources.temperatures:
@@ -91,7 +104,7 @@ class BoardWatch:
 
     def begin(self) -> Snapshot:
         """A look at everything, as the beginning of a time."""
-        return look(self._sources, self._commands)
+        return look(self._seen, self._commands)
 
     def judge(self, begin: Snapshot, end: Snapshot, between: Sequence[Snapshot] = ()) -> tuple[Fault, ...]:
         """What was wrong between two looks."""
@@ -100,7 +113,7 @@ class BoardWatch:
     @contextmanager
     def watching(self, period_s: float) -> Iterator[Looks]:
         """As ``Watch.watching``."""
-        asks = self._sources.asks_bits
+        asks = self._sources.asks_bits or self._sources.asks_clock
         looks = Looks(self, self._manner, max(period_s, _ASKED_PERIOD_S) if asks else period_s)
         looks.start()
         try:
@@ -110,7 +123,7 @@ class BoardWatch:
 
     def glance(self) -> Snapshot:
         """A look that takes the board no time to speak of."""
-        return look(self._sources, self._commands, in_full=False)
+        return look(self._seen, self._commands, in_full=False)
 
 
 class Looks:
@@ -142,7 +155,7 @@ class Looks:
     def faults_between(self, begin_ns: int, end_ns: int, *, is_busy: bool) -> tuple[Fault, ...]:
         """As ``Watched.faults_between``: from the last look before it to the first one after it."""
         with self._lock:
-            if self._looks[-1].begin_ns < end_ns:
+            if not (self._looks[-1].is_full and self._looks[-1].begin_ns >= end_ns):
                 self._looks.append(self._watch.begin())
             looks = list(self._looks)
         before = max((place for place, one in enumerate(looks) if one.at_ns <= begin_ns), default=0)
@@ -151,7 +164,16 @@ class Looks:
         if is_busy and inside and not self._manner.first_clocks:
             self._manner = replace(self._manner, first_clocks=mean_clocks(inside))
         manner = replace(self._manner, is_busy=is_busy, is_rest=not is_busy)
-        return judge(looks[before], looks[after], inside, manner)
+        # Most looks leave the log out: the last one before that read it, and the first one after.
+        begin = next(one for one in reversed(looks[: before + 1]) if one.is_full)
+        end = next(one for one in looks[after:] if one.is_full)
+        return judge(_with_log(looks[before], begin), _with_log(looks[after], end), inside, manner)
+
+    def seen(self) -> Mapping[str, Json]:
+        """As ``Watched.seen``; the first look is left out where there are others, since nothing ran yet."""
+        with self._lock:
+            looks = list(self._looks)
+        return meanwhile(looks[1:] or looks, self._manner)
 
     def looks_made(self) -> int:
         """How often the device has been looked at so far."""
@@ -163,3 +185,7 @@ class Looks:
             # One look at a time: of two at once the one that began first need not have read first.
             with self._lock:
                 self._looks.append(self._watch.glance())
+
+
+def _with_log(look: Snapshot, full: Snapshot) -> Snapshot:
+    return replace(look, has_log=full.has_log, alarm_lines=full.alarm_lines)

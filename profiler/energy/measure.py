@@ -115,6 +115,7 @@ class EnergyBench:
                 conditions |= stage.watch.wait() if stage.watch is not None else {}
                 with watching(stage.watch, GUARD_PERIOD_S) as watched:
                     made = self._windows(task.workload, stage, self._guard(watched))
+                    conditions |= watched.seen()
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
             if self.meter.facts.driver == EXTERNAL:
