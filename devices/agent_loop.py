@@ -20,7 +20,6 @@ from ..profiler.installed import edgecost_version
 from .agent import work_off
 from .agent_home import AgentHome, Membership
 from .backoff import Backoff
-from .control import restore_leftover
 from .guards import board_watch
 from .heartbeat import Heartbeat
 from .host import facts_document, read_conditions, read_host
@@ -158,8 +157,6 @@ class AgentLoop:
             StoreError: the spool cannot be used.
         """
         self._ending.watch(client=self._client)
-        if left := restore_leftover():
-            self._told(Weight.WARNING, left)
         while not self._ending.has_begun and not self._is_idle():
             try:
                 self._turn()

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from ..profiler.errors import EdgecostError, HubRefused
 from .agent_home import AgentHome
 from .agent_loop import AgentLoop, Ending, Manner
+from .control import restore_leftover
 from .hub_client import HubClient
 from .hub_connection import Place
 from .outbox import Outbox
@@ -49,6 +50,9 @@ class AgentService:
             spool = open_spool(self._home.spool_path, lambda text: self._told(Weight.ERROR, text))
             stack.callback(spool.close)
             outbox = stack.enter_context(Outbox(spool, HubClient(place, token), self._told, self._fail))
+            # Before anything looks at the board: what was left may have switched CPUs off, and lowered clocks.
+            if left := restore_leftover():
+                self._told(Weight.WARNING, left)
             loop = AgentLoop(
                 self._home, membership, self._boot_id, spool, outbox, lambda: HubClient(place, token), self._told,
                 self._manner, self._ending, self._fail,

@@ -9,13 +9,18 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from edgecost.devices import agent_loop, service
 from edgecost.devices.agent_home import AgentHome
+from edgecost.devices.control import restore_leftover, saved
+from edgecost.devices.control.saved import Saved
 from edgecost.devices.lease_hold import StoppableSupply
 from edgecost.devices.leased_work import workload_of
+from edgecost.devices.told import Weight
 from edgecost.profiler.errors import BrokenModel, UnsafeModel, UsageError
 from edgecost.profiler.fleet_protocol import LeasedWorkload
 from edgecost.profiler.onnx_gate import GateLimits
@@ -23,6 +28,7 @@ from edgecost.profiler.records import RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from tests.little_hub import LittleHub, home_at, job, once, served, workload
 from tests.pretended_agent import Pretended, agent, at_work, counts, hurry
+from tests.recorded_trees import grow
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +57,21 @@ def test_jobs_are_measured_once_and_their_results_arrive(hub: LittleHub, home: A
     assert hub.byes == 1
     left = counts(home)
     assert (left.leases, left.waiting, left.attempts_begun, dict(left.receipts)) == (0, 0, 0, {"accepted": 5})
+
+
+def test_what_a_control_profile_left_is_restored_before_the_agent_looks_at_the_board(
+    hub: LittleHub, home: AgentHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    governor = "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    board = grow(tmp_path / "board", {governor: "performance"})
+    saved.save(Saved("governor-performance", {governor: "schedutil"}, None, "an earlier start", 1, 1), board)
+    monkeypatch.setattr(service, "restore_leftover", partial(restore_leftover, root=board))
+    looked: list[str] = []
+    monkeypatch.setattr(agent_loop, "board_watch", lambda: looked.append((board / governor).read_text().strip()))
+    with at_work(home) as running:
+        hub.until(lambda: bool(hub.hellos))
+    assert looked == ["schedutil"]
+    assert (Weight.WARNING, "restored what governor-performance had left") in running.said
 
 
 def test_a_result_brings_all_that_it_refers_to(hub: LittleHub, home: AgentHome) -> None:
