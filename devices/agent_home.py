@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..profiler.documents import decode, document_of
 from ..profiler.errors import BadDocument, OutputError, UsageError
-from ..profiler.records import Device
+from ..profiler.records import VIRTUAL, Device
 from ..profiler.runtimes import NamedRuntime, runs_elsewhere
 
 #: Of ``agent.json``. 1: the first.
@@ -215,11 +215,16 @@ def check_runtimes(runtimes: tuple[NamedRuntime, ...]) -> None:
     """Refuse what an agent cannot offer.
 
     Raises:
-        UsageError: none, one twice, or one that measures on another machine.
+        UsageError: none, one twice, one that measures on another machine, or a virtual device that is not alone.
     """
     names = [named.name for named in runtimes]
     if not names or len(set(names)) < len(names):
         raise UsageError("an agent offers one runtime or more, each once")
+    if len(runtimes) > 1 and any(named.runtime == VIRTUAL for named in runtimes):
+        raise UsageError(
+            "a virtual device is a device of its own, beside this machine",
+            remedy="enrol an agent for it alone, in another folder: --home DIR --runtime virtual-nano",
+        )
     for named in runtimes:
         if runs_elsewhere(named.options):
             raise UsageError(

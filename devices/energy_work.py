@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
-from ..profiler.energy.measure import EnergyBench
 from ..profiler.energy.meter import Meter
 from ..profiler.energy.windows import EnergySettings
 from ..profiler.protocol import Settings
@@ -16,6 +15,7 @@ from ..profiler.readings import Energy, Reading
 from ..profiler.records import RuntimeProfile, Status
 from ..profiler.tasks import Stage, Task
 from .agent import JobSource, WorkReport
+from .virtual.door import energy_bench
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EnergyWork:
         del profile  # the bench is its bench
         report = WorkReport()
         with bench:
-            measuring = EnergyBench(settings, bench, self.meter, self.energy)
+            measuring = energy_bench(settings, bench, self.meter, self.energy)
             while jobs := source.lease(1):
                 for job in jobs:
                     task = Task(job.workload, job.purpose, job.measurement_id, job.is_last_attempt)

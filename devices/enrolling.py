@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..profiler.errors import UsageError
 from ..profiler.fleet_protocol import Enrolment
 from ..profiler.installed import edgecost_version
+from ..profiler.records import VIRTUAL, Device
 from ..profiler.runtimes import NamedRuntime
 from .agent_home import AgentHome, Membership, check_runtimes, device_named
 from .host import host_device, read_host
@@ -30,7 +31,7 @@ def enrol(
     with home.lock():
         if home.is_enrolled and home.read().hub_url != place.url:
             _check_nothing_waits(home)
-        device = device_named(host_device(read_host()), name)
+        device = device_named(_device(runtimes), name)
         client = HubClient(place)
         try:
             made = client.enroll(Enrolment(code, device, edgecost_version()))
@@ -41,6 +42,16 @@ def enrol(
         )
         home.write(membership, made.token)
     return membership
+
+
+def _device(runtimes: tuple[NamedRuntime, ...]) -> Device:
+    """This machine, or the virtual device that is played on it."""
+    (first, *_) = runtimes
+    if first.runtime != VIRTUAL:
+        return host_device(read_host())
+    from .virtual.catalogue import open_virtual  # laws come with it
+
+    return open_virtual(first.provider, dict(first.options)).device()
 
 
 def _check_nothing_waits(home: AgentHome) -> None:

@@ -7,14 +7,13 @@ two the runner is killed, and measuring ends with ``MeasuringStopped``. Standard
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
+from types import TracebackType
 
 from ..profiler.client import RunnerSupply
 from ..profiler.fleet_protocol import Lease
-from ..profiler.records import RuntimeProfile
 from ..profiler.worker import Spawned
 
 
@@ -102,16 +101,27 @@ class LeaseHold:
 
 
 class StoppableSupply(RunnerSupply):
-    """Runners that another thread may end; there is none after that."""
+    """Another's runners, that another thread may end; there is none after that."""
 
-    def __init__(self, profile: RuntimeProfile) -> None:
-        super().__init__(profile.interpreter or sys.executable, runtime=profile.runtime, threads=profile.threads)
+    def __init__(self, supply: RunnerSupply) -> None:
+        super().__init__()
+        self._supply = supply
         self._guard = threading.Lock()
         self._is_stopped = False
         self._taken: Spawned | None = None
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._supply.__exit__(kind, error, trace)
+
+    def prepare(self) -> None:
+        """As ``RunnerSupply.prepare``."""
+        self._supply.prepare()
+
     def take(self) -> Spawned:
-        spawned = super().take()
+        """As ``RunnerSupply.take``; raises MeasuringStopped once they have been stopped."""
+        spawned = self._supply.take()
         with self._guard:
             self._taken = spawned
             is_stopped = self._is_stopped

@@ -30,7 +30,7 @@ from ..profiler.errors import (
 from ..profiler.fleet_protocol import LeasedJob
 from ..profiler.protocol import Settings
 from ..profiler.readings import Reading
-from ..profiler.records import Json, RuntimeProfile, Status
+from ..profiler.records import VIRTUAL, Json, RuntimeProfile, Status
 from ..profiler.tasks import Stage, Task
 from ..profiler.workload import Workload
 from .agent import JobSource, MeasuringJob, WorkReport, work_off
@@ -46,6 +46,7 @@ from .outbox import Outbox
 from .recovery import concluded
 from .spool import Spool
 from .told import Told, Weight
+from .virtual.door import meter_of, open_bench, virtual_stage
 
 
 class Measure(Protocol):
@@ -140,23 +141,22 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     settings = hold.lease.settings
     limits = [limit for limit in (settings.memory_limit_bytes, memory_limit_bytes(facts)) if limit is not None]
     settings = replace(settings, memory_limit_bytes=min(limits, default=None))
-    measure, sensor = _measuring(hold, desk)
+    measure, sensor = _measuring(hold, desk, profile)
     source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told, sensor)
-    supply = StoppableSupply(profile)
-    bench = replace(Bench.for_profile(profile), supply=supply)
+    bench = open_bench(profile)
+    supply = StoppableSupply(bench.supply)
+    bench = replace(bench, supply=supply)
     hold.watch(supply)
     measure(source, source.set_stage, settings, profile=profile, bench=bench)
 
 
-def _measuring(hold: LeaseHold, desk: Desk) -> tuple[Measure, Mapping[str, Json] | None]:
+def _measuring(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> tuple[Measure, Mapping[str, Json] | None]:
     """What measures the jobs of a lease, and the sensor that it does it with; no sensor for latencies."""
     energy = hold.lease.energy
     if energy is None:
         return desk.measure, None
-    from .sensors import open_meter  # boards that never measure energies do without
-
     try:
-        meter = open_meter(desk.meter or None)
+        meter = meter_of(profile, desk.meter or None)
     except NoMeter as error:
         return NoEnergyWork(Reading.UNSUPPORTED, error.message), None
     except (MeterError, UsageError) as error:
@@ -165,8 +165,11 @@ def _measuring(hold: LeaseHold, desk: Desk) -> tuple[Measure, Mapping[str, Json]
 
 
 def _stage_now(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> Stage:
-    watch = None if desk.watch is None else desk.watch.checking(hold.check)
-    stage = host_stage(profile, desk.device_identity, desk.cpus, watch)
+    if profile.runtime == VIRTUAL:
+        stage = virtual_stage(profile, desk.device_identity)
+    else:
+        watch = None if desk.watch is None else desk.watch.checking(hold.check)
+        stage = host_stage(profile, desk.device_identity, desk.cpus, watch)
     return replace(stage, quiet_canary_ns=hold.lease.quiet_canary_ns)
 
 

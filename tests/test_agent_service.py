@@ -21,6 +21,7 @@ from edgecost.devices.control.saved import Saved
 from edgecost.devices.lease_hold import StoppableSupply
 from edgecost.devices.leased_work import workload_of
 from edgecost.devices.told import Weight
+from edgecost.profiler.client import RunnerSupply
 from edgecost.profiler.errors import BrokenModel, UnsafeModel, UsageError
 from edgecost.profiler.fleet_protocol import LeasedWorkload
 from edgecost.profiler.onnx_gate import GateLimits
@@ -241,7 +242,7 @@ def test_two_agents_in_one_folder_are_refused(hub: LittleHub, home: AgentHome) -
 def test_a_stopped_supply_kills_its_runner_and_gives_no_other(profile: RuntimeProfile) -> None:
     from edgecost.devices.lease_hold import MeasuringStopped
 
-    supply = StoppableSupply(profile)
+    supply = StoppableSupply(RunnerSupply.for_profile(profile))
     with supply:
         spawned = supply.take()
         supply.stop()

@@ -29,7 +29,7 @@ from edgecost.profiler.worker import RunnerDied
 from edgecost.profiler.workload import Workload, workload_from_model
 
 PROFILE = host_profile()
-OLD = ["python3.6", "python3.7", "python3.8", "python3.9"]
+OTHERS = ["3.6", "3.7", "3.8", "3.9", "3.12"]
 
 
 def relu() -> Workload:
@@ -115,25 +115,27 @@ def test_the_end_of_the_input_ends_the_runner() -> None:
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-def old_interpreter(name: str) -> str:
-    place = shutil.which(name)
-    if place is None or subprocess.run([place, "--version"], capture_output=True).returncode != 0:
-        pytest.skip(f"no working {name} on the path")
-    return place
+def interpreter(version: str) -> str:
+    """A Python of that version, on the path or where pyenv keeps it."""
+    kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
+    for place in (shutil.which(f"python{version}"), *map(str, kept)):
+        if place is not None and subprocess.run([place, "--version"], capture_output=True).returncode == 0:
+            return place
+    pytest.skip(f"no working Python {version} on this machine")
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_an_old_python_compiles_the_runner(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", OTHERS)
+def test_another_python_compiles_the_runner(version: str, tmp_path: Path) -> None:
     target = str(tmp_path / "runner.pyc")
     code = f"import py_compile; py_compile.compile({str(RUNNER)!r}, cfile={target!r}, doraise=True)"
-    subprocess.run([old_interpreter(name), "-c", code], check=True, timeout=60)
+    subprocess.run([interpreter(version), "-c", code], check=True, timeout=60)
     assert py_compile.compile(str(RUNNER), cfile=target, doraise=True) == target
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_an_old_python_serves_until_it_is_told_to_close(name: str) -> None:
+@pytest.mark.parametrize("version", OTHERS)
+def test_another_python_serves_until_it_is_told_to_close(version: str) -> None:
     said = json.dumps({"verb": "close"}) + "\nnever read\n"
-    ended = subprocess.run([old_interpreter(name), str(RUNNER)], input=said.encode(), capture_output=True, timeout=60)
+    ended = subprocess.run([interpreter(version), str(RUNNER)], input=said.encode(), capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (0, b""), ended.stderr
 
 

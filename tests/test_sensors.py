@@ -18,7 +18,6 @@ from edgecost.devices.commands import Answer, RecordedCommands
 from edgecost.devices.sensors import find_sensors, open_meter
 from edgecost.devices.sensors import nvml as nvml_sensors
 from edgecost.devices.sensors import source as sources
-from edgecost.devices.sensors.alignment import clock_offset_ns
 from edgecost.devices.sensors.contract import PowerMeterContract
 from edgecost.devices.sensors.external import ProgramMeter
 from edgecost.devices.sensors.pmic import power_mw
@@ -27,8 +26,6 @@ from edgecost.devices.sensors.sampler import SensorMeter, read_cost
 from edgecost.devices.sensors.source import CounterFault
 from edgecost.devices.sensors.survey import survey
 from edgecost.profiler.energy.meter import Counts, Meter
-from edgecost.profiler.energy.trace import Trace
-from edgecost.profiler.energy.windows import Span
 from edgecost.profiler.errors import MeterError, NoMeter, UsageError
 
 NO_PROGRAMS = RecordedCommands({})
@@ -451,27 +448,3 @@ def test_a_gpu_is_the_whole_where_it_is_the_only_one() -> None:
     assert [one.is_whole for one in two] == [False]
     assert "Not Supported" in problems[0].what
     assert "Driver Not Loaded" in nvml_sensors.find(LittleNvml([]))[1][0].what
-
-
-@given(shift_ms=st.integers(-400, 400), noise=st.integers(0, 50))
-def test_a_meter_whose_clock_is_off_is_found_out_by_a_load_pattern(shift_ms: int, noise: int) -> None:
-    millisecond = 1_000_000
-    busy = [Span(1000 * millisecond, 1700 * millisecond), Span(2200 * millisecond, 2400 * millisecond)]
-    times = list(range(0, 4000 * millisecond, 20 * millisecond))
-    powers = [
-        (5000.0 if any(span.begin_ns <= moment <= span.end_ns for span in busy) else 2000.0) + (n * 7919 % (noise + 1))
-        for n, moment in enumerate(times)
-    ]
-    own = Trace([moment - shift_ms * millisecond for moment in times], powers)
-    found = clock_offset_ns(own, busy, 500 * millisecond, 10 * millisecond)
-    assert found is not None
-    assert abs(found - shift_ms * millisecond) <= 20 * millisecond
-
-
-def test_a_power_that_does_not_follow_the_pattern_has_no_offset() -> None:
-    millisecond = 1_000_000
-    times = list(range(0, 4000 * millisecond, 20 * millisecond))
-    busy = [Span(1000 * millisecond, 1700 * millisecond)]
-    for powers in ([2000.0] * len(times), [2000.0 + n * 7919 % 1000 for n in range(len(times))]):
-        assert clock_offset_ns(Trace(times, powers), busy, 500 * millisecond, 10 * millisecond) is None
-    assert clock_offset_ns(Trace([], []), busy, millisecond, millisecond) is None

@@ -2,7 +2,7 @@
 
 rails               which rails of which boards make up the whole
 ina3221, ina2xx, pmic, rapl, nvml   what is read, each with its errors
-external, alignment a program that prints readings, and whose clock it goes by
+external            a program that prints readings
 sampler             reads a sensor in a thread: every reading with its time
 survey              what `doctor` says of them
 discovery           all of them, and what is missing

@@ -1,7 +1,7 @@
 """Meters outside the device: a program that prints ``seconds,watts`` lines, in any language, for any meter.
 
 The seconds are the meter's own. They are brought to this machine's clock by the lines that came through fastest, and,
-where somebody can load the device, by a pattern: at rest, busy, at rest (``alignment``). A line that is none is a
+where somebody can load the device, by a pattern of load (``profiler.energy.alignment``). A line that is none is a
 failure, and so is silence.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
-from ...profiler.energy.meter import Counts, MeterFacts
+from ...profiler.energy.meter import EXTERNAL, Counts, MeterFacts
 from ...profiler.energy.trace import Trace
 from ...profiler.errors import MeterError, UsageError
 
@@ -51,7 +51,7 @@ class ProgramMeter:
             )
         # What a program prints may be a mean of the time since the line before.
         self._facts = MeterFacts(
-            f"exec {os.path.basename(self._argv[0])}", "external", "", "external", Counts.POWER, None,
+            f"exec {os.path.basename(self._argv[0])}", EXTERNAL, "", "external", Counts.POWER, None,
             # To three digits: a meter's pace is never the same twice, and it is one sensor all the same.
             float(f"{period_s:.2g}"), averages_s=float(f"{period_s:.2g}"), note=shlex.join(self._argv),
         )  # fmt: skip

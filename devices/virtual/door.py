@@ -11,6 +11,7 @@ from ...profiler.energy.meter import Meter
 from ...profiler.energy.windows import EnergySettings, Guard, Span
 from ...profiler.protocol import Settings
 from ...profiler.records import VIRTUAL, RuntimeProfile
+from ...profiler.tasks import Stage
 
 
 def open_bench(profile: RuntimeProfile) -> Bench:
@@ -24,6 +25,17 @@ def open_bench(profile: RuntimeProfile) -> Bench:
     from .bench import virtual_bench
 
     return virtual_bench(profile)
+
+
+def virtual_stage(profile: RuntimeProfile, device_identity: str) -> Stage:
+    """What measurements on a profile's virtual device stand on: its conditions are its own, and this machine's none.
+
+    Raises:
+        UsageError: there is no such virtual device.
+    """
+    from .catalogue import of_profile
+
+    return Stage(profile, of_profile(profile).environment(), device_identity)
 
 
 def meter_of(profile: RuntimeProfile, name: str | None) -> Meter:
@@ -50,6 +62,8 @@ def energy_bench(
     guard: Guard = lambda _: "",
 ) -> EnergyBench:
     """What measures energies with a meter; a virtual one stands at a virtual machine, which says what ails it."""
+    if meter.facts.driver != VIRTUAL:
+        return EnergyBench(settings, bench, meter, energy, guard)
     from .sensors import VirtualMeter
 
     if not isinstance(meter, VirtualMeter):

@@ -23,7 +23,8 @@ from ..tasks import Stage, Task
 from ..watching import Watched, told, watching
 from ..worker import Answer, RunnerDied
 from ..workload import Workload
-from .meter import Meter
+from .alignment import AlignedMeter, measure_offset_ns
+from .meter import EXTERNAL, Meter
 from .session import EnergySession, Load, measure_load
 from .windows import EnergySettings, Guard, Span
 
@@ -90,6 +91,8 @@ class EnergyBench:
         self.meter = meter
         self.energy = energy or EnergySettings()
         self.guard = guard
+        self._read_by: Meter = meter
+        self._offset_ms: float | None = None
         self.overhead_mj: float | None = None
         self.knows_overhead = False
 
@@ -115,6 +118,8 @@ class EnergyBench:
                     conditions |= watched.seen()
             energy = made.energy
             conditions["energy_windows"] = [window.document() for window in made.windows]
+            if self.meter.facts.driver == EXTERNAL:
+                conditions["meter_offset_ms"] = self._offset_ms
         except AttemptFailed as failed:
             status, message = failed.status, failed.message
         except MeterError as error:
@@ -144,14 +149,28 @@ class EnergyBench:
     def _windows(self, workload: Workload, stage: Stage, guard: Guard) -> EnergySession:
         if not self.knows_overhead:
             empty = next(iter(overhead_probes().values()))
+            self._align(empty, stage)
             self.overhead_mj, self.knows_overhead = self._session(empty, stage, guard).energy.gross_median_mj, True
         return self._session(workload, stage, guard)
+
+    def _align(self, empty: Workload, stage: Stage) -> None:
+        """Bring a meter outside the device to this clock; one that does not follow a load is taken as it is."""
+        if self.meter.facts.driver != EXTERNAL:
+            return
+        with self.opened_load(empty, stage) as load:
+            offset_ns = measure_offset_ns(load, self.meter)
+        if offset_ns is None:
+            return
+        self._offset_ms = offset_ns / 1e6
+        # Less than that is what a reading's place in its period may be.
+        if abs(offset_ns) > self.meter.facts.period_s * 1e9:
+            self._read_by = AlignedMeter(self.meter, offset_ns)
 
     def _session(self, workload: Workload, stage: Stage, guard: Guard) -> EnergySession:
         try:
             with self.opened_load(workload, stage) as load:
                 return measure_load(
-                    load, self.meter, self.energy,
+                    load, self._read_by, self.energy,
                     guard=guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
                 )  # fmt: skip
         except LoadRefused as refusal:

@@ -11,6 +11,9 @@ from ..errors import UsageError
 from ..records import Json, Sensor
 from .trace import Trace
 
+#: The driver of a meter outside the device, whose clock is its own.
+EXTERNAL = "external"
+
 
 class Counts(str, Enum):
     """What a reading is."""
