@@ -143,10 +143,10 @@ def check(
 
 
 def models_root() -> Path:
-    """Where predictors lie unless a folder is named."""
-    from platformdirs import user_data_path
+    """As ``costmodels.predictor_folder``, loaded when it is asked for."""
+    from ..costmodels.predictor_folder import predictors_root
 
-    return user_data_path("edgecost") / "predictors"
+    return predictors_root()
 
 
 def _folder(model: str | None, runtime_name: str, threads: int | None, db_url: str | None) -> Path:

@@ -7,9 +7,14 @@ from pathlib import Path
 from ..profiler.records import RuntimeProfile
 
 
-def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
-    """The folder, which may not be there."""
+def predictors_root() -> Path:
+    """The folder of all predictors that were not put elsewhere."""
     from platformdirs import user_data_path
 
+    return user_data_path("edgecost") / "predictors"
+
+
+def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
+    """The folder, which may not be there."""
     name = f"{device_identity[:12]}-{profile.profile_hash[:12]}"
-    return user_data_path("edgecost") / "predictors" / (name if metric == "latency" else f"{name}-{metric}")
+    return predictors_root() / (name if metric == "latency" else f"{name}-{metric}")

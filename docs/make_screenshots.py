@@ -52,7 +52,7 @@ def main() -> None:
         place = Path(folder)
         with Store(place / "store.sqlite") as store, served(store) as hub:
             agents = [start_agent(store, hub, place / name, name) for name in ("virtual-1", "virtual-2")]
-            space = load_space("mnasnet-a1")
+            space = load_space("ofa-mobilenetv3")
             measure_on_fleet(store, choose_pool(store, "pool=try", NANO.name), space, Silent(), panel_share=0.2)
             for agent in agents:
                 agent.join()
@@ -86,7 +86,8 @@ def look(browser: Chrome, hub: Hub, store: Store, model: Path) -> None:
     measured = store.browsing.newest(device_identity=store.devices()[0].identity, limit=1)[0].measurement_id
     for name, where in (
         ("fleet", "/"), ("board", "/devices/virtual-1"), ("campaign", "/campaigns/1"),
-        ("measurement", f"/measurements/{measured}"), ("ask", "/ask"),
+        ("measurement", f"/measurements/{measured}"), ("model", model_page(browser, hub)),
+        ("lut", table_page(browser, hub)), ("ask", "/ask"),
     ):  # fmt: skip
         browser.get(hub.url + where)
         time.sleep(0.5)
@@ -100,6 +101,18 @@ def look(browser: Chrome, hub: Hub, store: Store, model: Path) -> None:
     browser.get(hub.url)
     time.sleep(0.5)
     browser.save_screenshot(str(PICTURES / "hub-fleet-dark.png"))
+
+
+def model_page(browser: Chrome, hub: Hub) -> str:
+    """The first model's."""
+    browser.get(f"{hub.url}/models")
+    return str(browser.find_element(By.CSS_SELECTOR, "main table a").get_attribute("href")).removeprefix(hub.url)
+
+
+def table_page(browser: Chrome, hub: Hub) -> str:
+    """The first table's."""
+    browser.get(f"{hub.url}/luts")
+    return str(browser.find_element(By.CSS_SELECTOR, "main table a").get_attribute("href")).removeprefix(hub.url)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from ...db.fleet.records import Person
 from ...profiler.documents import encode
-from ...profiler.errors import StoreError, UsageError
+from ...profiler.errors import ArtefactError, GateError, StoreError, UsageError
 from ..refusal import Refusal
 
 _HERE = Path(__file__).parent
@@ -83,6 +83,8 @@ class Renderer:
                     except UsageError as error:
                         status = 404 if error.message.startswith("there is no") else 400
                         return renderer.refused(request, status, error.message, error.remedy)
+                    except (GateError, ArtefactError) as error:
+                        return renderer.refused(request, 409, error.message, error.remedy)
                     except StoreError as error:
                         return renderer.refused(request, 503, "the hub's database cannot be used now", error.remedy)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -18,7 +19,7 @@ from ...profiler.errors import HubRefused, ModelError, UsageError
 from ..auth import address_of
 from ..refusal import Refusal
 from ..settings import HubSettings
-from . import views
+from . import models, tables, views
 from .asking import AskView, ask
 from .rendering import HEADERS, Renderer
 from .sign_in import form, signed_in, signed_out, viewer
@@ -35,6 +36,8 @@ def page_routes(store: Store, settings: HubSettings) -> APIRouter:
     _add_fleet(router, store, renderer)
     _add_campaigns(router, store, renderer)
     _add_workloads(router, store, renderer)
+    _add_models(router, store, renderer)
+    _add_tables(router, store, renderer)
     _add_asking(router, store, renderer, settings)
     return router
 
@@ -115,6 +118,33 @@ def _add_workloads(router: APIRouter, store: Store, renderer: Renderer) -> None:
 
     _add_page(router, store, renderer, "/workloads/{graph_hash}", "workload.html", _workload)
     _add_page(router, store, renderer, "/measurements/{measurement_id}", "measurement.html", views.measurement_view)
+
+
+def _add_models(router: APIRouter, store: Store, renderer: Renderer) -> None:
+    _add_page(router, store, renderer, "/models", "models.html", models.models_view)
+    _add_page(router, store, renderer, "/models/{name}", "model.html", models.model_view)
+
+    @router.get("/models/{name}/picture.svg")
+    async def picture(request: Request, name: str) -> Response:
+        await viewer(request, store.fleet)
+        drawn = await run_in_threadpool(models.model_picture, name)
+        # A picture has styles of its own, and no script: nothing in it is run, wherever it is opened.
+        headers = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(drawn, media_type="image/svg+xml", headers=headers)
+
+
+def _add_tables(router: APIRouter, store: Store, renderer: Renderer) -> None:
+    place = "/luts/{space}/{identity}/{profile_hash}"
+    _add_page(router, store, renderer, "/luts", "tables.html", tables.tables_view)
+    _add_page(router, store, renderer, place, "table.html", tables.table_view)
+
+    @router.get(f"{place}/files/{{format_name}}")
+    async def files(request: Request) -> Response:
+        await viewer(request, store.fleet)
+        made = partial(tables.table_files, store, **request.path_params)
+        name, contents = await run_in_threadpool(made)
+        headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+        return Response(contents, media_type="application/octet-stream", headers=headers)
 
 
 def _add_asking(router: APIRouter, store: Store, renderer: Renderer, settings: HubSettings) -> None:
