@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import re
@@ -92,7 +93,7 @@ def worked(store: Store, jobs: int = 3) -> None:
         store.fleet.accept(board.agent_id, result(board, batch))
 
 
-PLACES = ["/", "/devices/nano-1", "/campaigns", "/campaigns/1", "/workloads", "/models", "/luts", "/ask"]
+PLACES = ["/", "/devices/nano-1", "/campaigns", "/campaigns/1", "/workloads", "/models", "/luts", "/compare", "/ask"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -327,6 +328,26 @@ def test_a_table_is_a_heat_map_and_a_file_in_any_format(lab: Visitor, trained: T
     assert lab.get(f"{place}/files/nothing").status == 404
     assert lab.get(f"/luts/nowhere/{identity}/{profile_hash}").status == 404
     assert lab.get(f"/luts/ofa-mobilenetv3/{identity}/ffff").status == 404
+
+
+def test_two_boards_are_compared_with_their_sureness_and_a_picture(store: Store, viewer: Visitor) -> None:
+    first, second = enrol(store, "nano-1"), enrol(store, "nano-2")
+    for board, name in ((first, "one"), (second, "two")):
+        campaign(store, 3, name=name)
+        while batch := store.fleet.lease(board.agent_id, 1, 60.0):
+            store.fleet.accept(board.agent_id, result(board, batch))
+    asked = urlencode({"a": "device=nano-1", "b": "device=nano-2"})
+    view = viewer.get(f"/compare?{asked}&format=json").json
+    assert (view["of"], view["mean"]) == (3, pytest.approx(1.0))
+    seen = viewer.get(f"/compare?{asked}")
+    assert "in the geometric mean of 3 workloads" in seen.text
+    assert 'value="device=nano-1"' in seen.text
+    picture = re.search(r'src="(/compare/picture.svg[^"]*)"', seen.text)
+    assert picture is not None
+    assert "</svg>" in viewer.get(html.unescape(picture.group(1))).text
+    wrong = viewer.get("/compare?a=devise%3Dnano-1&b=all")
+    assert wrong.status == 400
+    assert "devise" in wrong.text
 
 
 @pytest.mark.parametrize("body", [b"", b"no model", b"\x08\x07" + b"\xff" * 40])

@@ -4,6 +4,7 @@ sign_in     a person's token in a cookie, and who may do what
 views       boards, campaigns, workloads: what a page shows, as records; the same as JSON with ``?format=json``
 models      cards of models as pages
 tables      lookup tables as heat maps, and as files
+comparing   two selections of measurements
 asking      a model that was dropped on a page → its price on every device that has a predictor
 charts      places of dots and lines; the drawing is a template
 rendering   views → pages; refusals too

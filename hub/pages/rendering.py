@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import jinja2
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
@@ -47,15 +48,16 @@ class Renderer:
     def __init__(self) -> None:
         self._environment = _environment()
 
-    def answer(self, request: Request, template: str, person: Person, view: object, status: int = 200) -> Response:
+    def answer(self, request: Request, template: str, person: Person, view: object, **more: object) -> Response:
         """A page, or the same as JSON with ``?format=json``.
 
         Args:
             view: a frozen record; the template has it as ``view``.
+            more: what only the template needs.
         """
         if request.query_params.get("format") == "json":
-            return JSONResponse(encode(view), status_code=status, headers={"Cache-Control": "no-store"})
-        return self.page(template, status, person=person, view=view, path=request.url.path)
+            return JSONResponse(encode(view), headers={"Cache-Control": "no-store"})
+        return self.page(template, 200, person=person, view=view, path=request.url.path, **more)
 
     def page(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """A page of whatever its template needs."""
@@ -80,6 +82,8 @@ class Renderer:
                         return renderer.refused(
                             request, refusal.status, refusal.problem.message, refusal.problem.remedy
                         )
+                    except RequestValidationError as error:
+                        return renderer.refused(request, 422, str(error.errors()[0]["msg"]), "")
                     except UsageError as error:
                         status = 404 if error.message.startswith("there is no") else 400
                         return renderer.refused(request, status, error.message, error.remedy)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,12 +19,14 @@ from ...profiler.errors import HubRefused, ModelError, UsageError
 from ..auth import address_of
 from ..refusal import Refusal
 from ..settings import HubSettings
-from . import models, tables, views
+from . import comparing, models, tables, views
 from .asking import AskView, ask
 from .rendering import HEADERS, Renderer
 from .sign_in import form, signed_in, signed_out, viewer
 
 _STATIC = {path.name: path for path in sorted((Path(__file__).parent / "static").iterdir()) if path.is_file()}
+#: One side of a comparison, as a form sends it.
+Selected = Annotated[str, Query(max_length=300, pattern="^[^\\x00]*$")]
 _STATES = {"drain": "draining", "resume": "active", "retire": "retired"}
 
 
@@ -38,6 +40,7 @@ def page_routes(store: Store, settings: HubSettings) -> APIRouter:
     _add_workloads(router, store, renderer)
     _add_models(router, store, renderer)
     _add_tables(router, store, renderer)
+    _add_comparing(router, store, renderer)
     _add_asking(router, store, renderer, settings)
     return router
 
@@ -127,10 +130,7 @@ def _add_models(router: APIRouter, store: Store, renderer: Renderer) -> None:
     @router.get("/models/{name}/picture.svg")
     async def picture(request: Request, name: str) -> Response:
         await viewer(request, store.fleet)
-        drawn = await run_in_threadpool(models.model_picture, name)
-        # A picture has styles of its own, and no script: nothing in it is run, wherever it is opened.
-        headers = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return Response(drawn, media_type="image/svg+xml", headers=headers)
+        return _picture(await run_in_threadpool(models.model_picture, name))
 
 
 def _add_tables(router: APIRouter, store: Store, renderer: Renderer) -> None:
@@ -145,6 +145,20 @@ def _add_tables(router: APIRouter, store: Store, renderer: Renderer) -> None:
         name, contents = await run_in_threadpool(made)
         headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
         return Response(contents, media_type="application/octet-stream", headers=headers)
+
+
+def _add_comparing(router: APIRouter, store: Store, renderer: Renderer) -> None:
+    @router.get("/compare")
+    async def compared(request: Request, a: Selected = "", b: Selected = "", graph: Selected = "") -> Response:
+        person = await viewer(request, store.fleet)
+        found = await run_in_threadpool(comparing.compare_view, store, a.strip(), b.strip(), graph.strip())
+        query = urlencode({"a": a, "b": b, "graph": graph})
+        return renderer.answer(request, "compare.html", person, found, query=query)
+
+    @router.get("/compare/picture.svg")
+    async def picture(request: Request, a: Selected = "", b: Selected = "", graph: Selected = "") -> Response:
+        await viewer(request, store.fleet)
+        return _picture(await run_in_threadpool(comparing.compare_picture, store, a.strip(), b.strip(), graph.strip()))
 
 
 def _add_asking(router: APIRouter, store: Store, renderer: Renderer, settings: HubSettings) -> None:
@@ -186,6 +200,12 @@ def _workload(store: Store, graph_hash: str) -> views.WorkloadView:
         raise UsageError(f"there is no workload {graph_hash[:64]}")
     head: WorkloadHead = exact[0]
     return views.workload_view(store, head)
+
+
+def _picture(drawn: str) -> Response:
+    """An SVG has styles of its own, and no script: nothing in it is run, wherever it is opened."""
+    headers = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(drawn, media_type="image/svg+xml", headers=headers)
 
 
 def _back(place: str) -> Response:
