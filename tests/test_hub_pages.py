@@ -15,17 +15,21 @@ from urllib.parse import urlencode
 import onnx
 import pytest
 
+from edgecost.costmodels.fleet.fleet_campaign import plan_fleet_campaign, wishes_for
+from edgecost.costmodels.fleet.pool import choose_pool
 from edgecost.costmodels.lut import Lut
 from edgecost.costmodels.predictor_folder import default_predictor
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.hub import pages
 from edgecost.profiler.fleet_protocol import Enrolment
+from edgecost.profiler.protocol import Settings
 from edgecost.profiler.records import Device
 from edgecost.profiler.weights import complete
 from edgecost.profiler.workload import Workload
 from tests.fleet_store import PROFILE, campaign, enrol, hello_of, result, workload
 from tests.hub_server import Hub, served
+from tests.test_fleet_pool_energy import work_off
 from tests.trained_store import Trained, write
 
 HERE = Path(pages.__file__).parent
@@ -274,6 +278,13 @@ def test_a_dropped_model_is_priced_where_there_is_a_predictor(lab: Visitor, trai
     assert sum(part for source, part in price["coverage"] if source != "unsupported") == pytest.approx(1.0)
     assert trained.setting.device.name in seen.text
     assert "Its most expensive kernels" in seen.text
+    boxes = price["flame"]["boxes"]
+    for row in (0.0, price["flame"]["row"]):
+        assert sum(box["width"] for box in boxes if box["y"] == row) == pytest.approx(price["flame"]["width"])
+    assert seen.text.count("<rect") == len(boxes)
+    again = lab.get(f"/workloads/{graph.graph_hash}/prices?format=json").json
+    assert again["prices"][0]["total_ms"] == price["total_ms"]
+    assert lab.get("/workloads/ffff/prices").status == 404
 
 
 def test_a_model_s_page_says_what_its_card_says(lab: Visitor, trained: Trained) -> None:
@@ -328,6 +339,24 @@ def test_a_table_is_a_heat_map_and_a_file_in_any_format(lab: Visitor, trained: T
     assert lab.get(f"{place}/files/nothing").status == 404
     assert lab.get(f"/luts/nowhere/{identity}/{profile_hash}").status == 404
     assert lab.get(f"/luts/ofa-mobilenetv3/{identity}/ffff").status == 404
+
+
+def test_boards_of_a_pool_have_a_table_together(store: Store, viewer: Visitor) -> None:
+    space = load_space("mnasnet-a1")
+    boards = [enrol(store, "nano-1"), enrol(store, "nano-2")]
+    pool = choose_pool(store, "pool=nano")
+    plan_fleet_campaign(
+        store, pool, "t", "mnasnet-a1", wishes_for(space, pool, panel_share=0.0, networks=0, seed=0), Settings()
+    )
+    while any(work_off(store, board, factor) for board, factor in zip(boards, (1.0, 1.21), strict=True)):
+        pass
+    place = "/luts/mnasnet-a1/pool/pool%3Dnano%2Cruntime%3Dort"
+    assert f'href="{place}"' in viewer.get("/luts").text
+    view = viewer.get(f"{place}?format=json").json
+    cells = [one for row in view["heat"] for one in row["cells"]]
+    assert (view["cells"], view["sources"]) == (len(cells), {"measured": len(space.measurable)})
+    assert viewer.get(f"{place}/files/native").status == 200
+    assert viewer.get("/luts/mnasnet-a1/pool/pool%3Dpi").status in (400, 404)
 
 
 def test_two_boards_are_compared_with_their_sureness_and_a_picture(store: Store, viewer: Visitor) -> None:

@@ -17,6 +17,7 @@ from ...profiler.model_file import read_graph
 from ...profiler.onnx_gate import check_onnx
 from ...profiler.records import Device, RuntimeProfile
 from ...profiler.workload import Workload
+from .charts import Icicle, icicle
 
 #: Kernels that a page lists, the most expensive first.
 _SHOWN = 15
@@ -56,6 +57,7 @@ class DevicePrice:
     is_lower_bound: bool = False
     coverage: tuple[tuple[str, float], ...] = ()
     kernels: tuple[KernelShare, ...] = ()
+    flame: Icicle | None = None
     problem: str = ""
 
 
@@ -85,6 +87,11 @@ def ask(store: Store, name: str, model: bytes) -> AskView:
         place = Path(folder) / "model.onnx"
         place.write_bytes(model)
         workload = read_graph(place)
+    return ask_workload(store, name, workload)
+
+
+def ask_workload(store: Store, name: str, workload: Workload) -> AskView:
+    """Price a graph everywhere."""
     devices = {one.identity: one for one in store.devices()}
     prices, without = [], []
     for identity, profile_hash in store.measured_pairs(_TRAINED_ON):
@@ -115,7 +122,18 @@ def _on(store: Store, workload: Workload, device: Device, profile: RuntimeProfil
         is_lower_bound=price.is_lower_bound,
         coverage=tuple(price.coverage().items()),
         kernels=_kernels(price),
+        flame=_flame(price, device.name),
     )
+
+
+def _flame(price: GraphPrice, device: str) -> Icicle | None:
+    """Operators, and below each the kernels that it became; what has no price has no width."""
+    parts = [
+        (one.kernel.op, one.kernel.signature, one.latency_ms, f"{one.latency_ms:.4g} ms, {one.source}")
+        for one in price.kernels
+        if one.latency_ms
+    ]
+    return icicle(f"Kernels by their share of the time on {device}", parts)
 
 
 def _kernels(price: GraphPrice) -> tuple[KernelShare, ...]:

@@ -1,4 +1,4 @@
-"""Places of dots and lines in a picture of a fixed size; ``charts.html`` draws them, and CSS gives the colours."""
+"""Places of dots, lines and boxes in a picture of a fixed size; ``charts.html`` draws, and CSS gives the colours."""
 
 from __future__ import annotations
 
@@ -73,3 +73,66 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = math.floor(low / step)
     return [round(at * step, 12) for at in range(first, math.ceil(high / step) + 1)]
+
+
+#: Groups with a colour of their own; the others are grey.
+COLOURED = 5
+_ROW, _ICICLE_WIDTH = 34.0, 960.0
+#: Narrower boxes have no room for a word; a letter takes about so much.
+_WORD, _LETTER = 24.0, 6.6
+
+
+@dataclass(frozen=True)
+class Box:
+    """One part of a whole. ``group`` is which colour; ``text`` is what fits into it, and may be nothing."""
+
+    x: float
+    y: float
+    width: float
+    group: int
+    text: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Icicle:
+    """Parts under their groups, as wide as their shares, the largest first."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    width: float = _ICICLE_WIDTH
+    height: float = 2 * _ROW
+    row: float = _ROW
+
+
+def icicle(title: str, parts: Sequence[tuple[str, str, float, str]]) -> Icicle | None:
+    """Two rows: groups, and below each its parts; None where nothing has a size.
+
+    Args:
+        parts: group, name, size above 0, and the size in words.
+    """
+    whole = math.fsum(size for _, _, size, _ in parts)
+    if whole <= 0:
+        return None
+    groups: dict[str, list[tuple[str, float, str]]] = {}
+    for group, name, size, words in parts:
+        groups.setdefault(group, []).append((name, size, words))
+    ordered = sorted(groups.items(), key=lambda one: -math.fsum(size for _, size, _ in one[1]))
+    boxes, x = [], 0.0
+    for number, (group, members) in enumerate(ordered):
+        colour, begin = min(number, COLOURED), x
+        for name, size, words in sorted(members, key=lambda one: -one[1]):
+            width = _ICICLE_WIDTH * size / whole
+            boxes.append(Box(x, _ROW, width, colour, _fitting(name, width), f"{name}: {words}"))
+            x += width
+        share = math.fsum(size for _, size, _ in members) / whole
+        boxes.append(Box(begin, 0.0, x - begin, colour, _fitting(group, x - begin), f"{group}: {share:.1%}"))
+    return Icicle(title, tuple(boxes))
+
+
+def _fitting(text: str, width: float) -> str:
+    """As much of a text as there is room for."""
+    if width < _WORD:
+        return ""
+    room = int(width / _LETTER)
+    return text if len(text) <= room else f"{text[: room - 1]}…"

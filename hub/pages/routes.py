@@ -20,7 +20,7 @@ from ..auth import address_of
 from ..refusal import Refusal
 from ..settings import HubSettings
 from . import comparing, models, tables, views
-from .asking import AskView, ask
+from .asking import AskView, ask, ask_workload
 from .rendering import HEADERS, Renderer
 from .sign_in import form, signed_in, signed_out, viewer
 
@@ -120,6 +120,7 @@ def _add_workloads(router: APIRouter, store: Store, renderer: Renderer) -> None:
         return renderer.answer(request, "workloads.html", person, found)
 
     _add_page(router, store, renderer, "/workloads/{graph_hash}", "workload.html", _workload)
+    _add_page(router, store, renderer, "/workloads/{graph_hash}/prices", "prices.html", _prices)
     _add_page(router, store, renderer, "/measurements/{measurement_id}", "measurement.html", views.measurement_view)
 
 
@@ -200,6 +201,13 @@ def _workload(store: Store, graph_hash: str) -> views.WorkloadView:
         raise UsageError(f"there is no workload {graph_hash[:64]}")
     head: WorkloadHead = exact[0]
     return views.workload_view(store, head)
+
+
+def _prices(store: Store, graph_hash: str) -> AskView:
+    workload = store.workload(graph_hash)
+    if workload is None:
+        raise UsageError(f"there is no workload {graph_hash[:64]}")
+    return ask_workload(store, workload.name, workload)
 
 
 def _picture(drawn: str) -> Response:

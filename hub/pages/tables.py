@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...costmodels.dataset import BLOCK_PURPOSES
+from ...costmodels.fleet.pool import choose_pool
+from ...costmodels.fleet.pool_lut import build_pool_lut
 from ...costmodels.lut import Lut, LutCell
 from ...costmodels.lut_build import build_lut
 from ...costmodels.lut_formats import format_names, lut_format
@@ -23,6 +26,8 @@ from ...db import Store
 from ...profiler.errors import UsageError
 from ...profiler.records import Device, RuntimeProfile
 
+#: In the place of a device's identity.
+POOL = "pool"
 #: Shades of a heat map.
 SHADES = 9
 #: Cells that a page shows; larger tables are for files.
@@ -31,7 +36,11 @@ _CELLS_MAX = 4000
 
 @dataclass(frozen=True)
 class TableRow:
-    """A space on a device and runtime that it was measured on."""
+    """A space on a device and runtime that it was measured on, or on a pool of boards.
+
+    Attributes:
+        identity: of the device; ``pool`` for a pool, whose selector stands in ``profile_hash``.
+    """
 
     space: str
     device: str
@@ -99,7 +108,7 @@ def tables_view(store: Store) -> TablesView:
         profile = store.profile(profile_hash)
         if profile is not None:
             found += [_row(space, devices[identity], profile) for space in spaces]
-    return TablesView(tuple(found))
+    return TablesView((*_pools(store, spaces), *found))
 
 
 def table_view(store: Store, space: str, identity: str, profile_hash: str) -> TableView:
@@ -154,6 +163,8 @@ def table_files(store: Store, space: str, identity: str, profile_hash: str, form
 def _made(store: Store, name: str, identity: str, profile_hash: str) -> tuple[TableRow, Lut, Space]:
     if name not in (*space_names(), *plugin_space_names()):
         raise UsageError(f"there is no space {name}", remedy="edgecost space list")
+    if identity == POOL:
+        return _of_pool(store, load_space(name), profile_hash)
     device = next((one for one in store.devices() if one.identity == identity), None)
     profile = store.profile(profile_hash)
     if device is None or profile is None:
@@ -165,6 +176,28 @@ def _made(store: Store, name: str, identity: str, profile_hash: str) -> tuple[Ta
     environment = environments[0] if len(environments) == 1 else f"{len(environments)} environments"
     table = build_lut(store, space, device, profile, environment, model)
     return _row(name, device, profile), scale_from_store(store, identity, profile, space, table), space
+
+
+def _pools(store: Store, spaces: Sequence[str]) -> list[TableRow]:
+    """Every pool of more than one board that has a name, with each runtime that its boards offer."""
+    offered = Counter(
+        (f"pool={agent.labels['pool']},runtime={offer.name}", offer.label)
+        for agent in store.fleet.agents()
+        if agent.state == "active" and "pool" in agent.labels
+        for offer in agent.usable
+    )
+    return [
+        TableRow(space, selector, POOL, label, selector)
+        for (selector, label), boards in offered.items()
+        for space in spaces
+        if boards > 1
+    ]
+
+
+def _of_pool(store: Store, space: Space, selector: str) -> tuple[TableRow, Lut, Space]:
+    pool = choose_pool(store, selector)
+    row = TableRow(space.name, pool.device.name, POOL, pool.profile.label, selector)
+    return row, build_pool_lut(store, space, pool), space
 
 
 def _row(space: str, device: Device, profile: RuntimeProfile) -> TableRow:
