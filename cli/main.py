@@ -22,6 +22,7 @@ from . import (
     campaigns,
     compare,
     completion,
+    config,
     controls,
     doctor,
     fleet_devices,
@@ -113,6 +114,7 @@ for command in (
     controls.control,
     doctor.doctor,
     record_board.record_board,
+    config.config,
     completion.completion,
 ):
     cli.add_command(command)
