@@ -171,6 +171,18 @@ def test_a_board_shows_its_measurements_and_a_measurement_its_graph(store: Store
     assert "Nothing was found" in viewer.get("/workloads?q=%25").text
 
 
+def test_a_board_that_says_the_same_again_is_held_against_itself(store: Store, viewer: Visitor) -> None:
+    board = enrol(store, "nano-1")
+    for name in ("first", "second", "third"):
+        campaign(store, 2, name=name)
+        while batch := store.fleet.lease(board.agent_id, 1, 60.0):
+            store.fleet.accept(board.agent_id, result(board, batch))
+    seen = viewer.get("/devices/nano-1")
+    assert "graphs measured again, relative to their first time here" in seen.text
+    charts = viewer.get("/devices/nano-1?format=json").json["charts"]
+    assert len(next(one for one in charts if one["unit"] == "×")["dots"]) == 4
+
+
 def test_a_board_that_is_away_is_told_of_on_both_pages(
     store: Store, viewer: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,6 +301,23 @@ def _traces(made: Sequence[Measurement]) -> list[Chart]:
         known = [(when, value(numbers)) for when, numbers in told if numbers]
         made_chart = course(f"{title}, newest {len(known)} measurements", unit, *_columns(known))
         found += [made_chart] if made_chart else []
+    again = course(
+        "graphs measured again, relative to their first time here", "×", *_columns(_again(made)), is_line=False
+    )
+    return [*found, again] if again else found
+
+
+def _again(made: Sequence[Measurement]) -> list[tuple[str, float]]:
+    """What the device says of itself by saying the same again: above 1 it has become slower, or hotter."""
+    first: dict[tuple[str, str], float] = {}
+    found = []
+    for one in made:
+        if one.latency is None:
+            continue
+        key = (one.graph_hash, one.profile_hash)
+        if key in first:
+            found.append((one.finished_at, one.latency.median_ms / first[key]))
+        first.setdefault(key, one.latency.median_ms)
     return found
 
 
