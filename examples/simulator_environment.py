@@ -21,6 +21,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.simulated.proxy import ProxyPlan, fit_proxy
 from edgecost.costmodels.simulated.simulation import simulated_setting
@@ -62,7 +63,7 @@ class NetworkDesign(gymnasium.Env):
         space: Space,
         simulator: SimulatedDevice,
         latency: LatencyPredictor,
-        energy: LatencyPredictor,
+        energy: EnergyPredictor,
         targets: tuple[float, float],
     ) -> None:
         self.space, self.simulator = space, simulator
@@ -102,10 +103,11 @@ class NetworkDesign(gymnasium.Env):
     def price(self, workload: Workload) -> Price:
         """By the proxy; by the simulator where the proxy has no price for a part of it."""
         kernels = [written_graph(workload).kernels]
-        latency, energy = (model.price(kernels, network=True)[0] for model in (self.latency, self.energy))
+        latency = self.latency.price(kernels, network=True)[0]
+        energy = self.energy.price(kernels, network=True)[0]
         if latency.is_lower_bound or energy.is_lower_bound:
             return self.simulate(workload)
-        return Price(latency.total_ms, energy.total_ms, "proxy")
+        return Price(latency.total_ms, energy.total_mj, "proxy")
 
     def simulate(self, workload: Workload) -> Price:
         """By the simulator."""
