@@ -103,9 +103,9 @@ class Tallies:
     def readings(self, device_identity: str) -> list[ReadingTally]:
         """All energies and peak memories of a device, by status and by what they were measured with."""
         with self._database.read() as connection:
-            rows = connection.execute(_readings(device_identity)).all()
+            rows = connection.execute(_readings(device_identity)).mappings().all()
         return sorted(
-            (ReadingTally(Quantity(row[0]), *row[1:]) for row in rows),
+            (ReadingTally(**{**row, "quantity": Quantity(row["quantity"])}) for row in rows),
             key=lambda one: (one.quantity.value, one.means, one.sensor_hash or "", one.status),
         )
 
@@ -129,7 +129,7 @@ class Tallies:
             .order_by(table.c.started_at, table.c.measurement_id)
         )  # fmt: skip
         with self._database.read() as connection:
-            return [CampaignAttempt(*row) for row in connection.execute(statement)]
+            return [CampaignAttempt(*tuple(row)) for row in connection.execute(statement)]
 
 
 def _readings(device_identity: str) -> Select[tuple[object, ...]]:
