@@ -21,8 +21,7 @@ from .texts import share
 
 _NEWEST = 30
 _SESSIONS = 200
-#: Statuses whose numbers may be used.
-USABLE = frozenset(status.value for status in Status if status.has_latency)
+_USABLE = frozenset(status.value for status in Status if status.has_latency)
 _REJECTED = frozenset((Status.REJECTED.value, Status.UNSTABLE.value))
 
 
@@ -31,7 +30,7 @@ class ProfileRow:
     """What was measured under one runtime profile.
 
     Attributes:
-        usable: attempts whose numbers may be used, retracted ones among them.
+        usable: attempts whose numbers may be used: of a status that has some, and not retracted.
     """
 
     profile_hash: str
@@ -185,7 +184,7 @@ def _profiles(store: Store, device: Device, outcomes: Sequence[Outcomes]) -> tup
                 profile_hash,
                 profile_hash[:12] if profile is None else profile.label,
                 sum(one.attempts for one in mine),
-                sum(one.attempts for one in mine if one.status in USABLE),
+                sum(one.attempts - one.retracted for one in mine if one.status in _USABLE),
                 min(one.first_at for one in mine),
                 max(one.last_at for one in mine),
             )

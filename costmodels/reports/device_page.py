@@ -9,7 +9,7 @@ from ...profiler.documents import document_of
 from ...profiler.records import Json
 from ..drift import DRIFT_LIMIT, SESSIONS_MIN
 from . import drawings
-from .device import USABLE, AnchorCourse, DeviceReport
+from .device import AnchorCourse, DeviceReport
 from .page import Picture, Report, Section, Table
 from .texts import DASH, clock, counted, interval, listed, moment, number, percent, share, signed_percent
 
@@ -41,7 +41,7 @@ def device_report(told: DeviceReport) -> Report:
 def _lead(told: DeviceReport) -> str:
     if not told.attempts:
         return "Nothing was measured on it yet."
-    usable = sum(n for status, n in told.by_status.items() if status in USABLE)
+    usable = sum(row.usable for row in told.profiles)
     virtual = " It is virtual: its numbers are of a law, and no board gave them." if told.is_virtual else ""
     return (
         f"{counted(told.attempts, 'attempt')} under {counted(len(told.profiles), 'runtime profile')}, of which"
