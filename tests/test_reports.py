@@ -14,11 +14,12 @@ import pytest
 
 from edgecost.costmodels.cards.model_folder import open_folder
 from edgecost.costmodels.comparison import compare
-from edgecost.costmodels.reports.campaign import FAILED_SHOWN, kind_of, read_campaign
+from edgecost.costmodels.reports.campaign import FAILED_SHOWN, KindRow, kind_of, read_campaign
 from edgecost.costmodels.reports.campaign_page import campaign_report
 from edgecost.costmodels.reports.comparison_page import comparison_report
 from edgecost.costmodels.reports.device import read_device
 from edgecost.costmodels.reports.device_page import device_report
+from edgecost.costmodels.reports.drawings import GROUPS_MAX
 from edgecost.costmodels.reports.model_page import model_report
 from edgecost.costmodels.reports.page import Report, page_html, write_pictures
 from edgecost.costmodels.reports.texts import DASH, duration, number, percent
@@ -274,6 +275,22 @@ def test_a_campaign_that_has_not_begun_has_a_page_too(tmp_path: Path) -> None:
     for text in ("0 of 0 jobs done", "No job has failed.", "No job has a latency yet.", "Nothing was measured yet."):
         assert text in html
     desk.store.close()
+
+
+@pytest.mark.parametrize("kinds", [1, GROUPS_MAX + 3])
+def test_one_value_is_drawn_and_so_are_very_many_kinds(tmp_path: Path, kinds: int) -> None:
+    told = replace(
+        read_campaign(of_campaign(tmp_path / "store.sqlite").store, CAMPAIGN),
+        kinds=tuple(KindRow(f"kind {at}", (1.5,) * (1 if at else 500)) for at in range(kinds)),
+        relative_half_widths=(0.02,),
+    )
+    report = campaign_report(told)
+    (picture,) = [one for one in report.pictures if one.name == "latencies"]
+    assert picture.alt.endswith("milliseconds" if kinds == 1 else "; 3 rarer kinds not drawn")
+    svg = page_html(report)
+    assert ">kind 0 (500)<" in svg
+    assert (f">kind {GROUPS_MAX} (1)<" in svg) is False
+    assert Page(svg).row(f"kind {kinds - 1}")[2:] == ["1.5"] * 3
 
 
 def test_a_campaign_of_which_much_failed_lists_the_first_and_counts_all(tmp_path: Path) -> None:

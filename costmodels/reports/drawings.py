@@ -47,7 +47,7 @@ def bars(counts: Mapping[str, int], unit: str) -> Figure:
         axes.annotate(f"{value:,}", (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), [short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, max(values, default=1) * 1.15)
+    axes.set_xlim(0, max(*values, 1) * 1.15)
     axes.set_xlabel(unit)
     _grid(axes, "x")
     return figure
@@ -86,8 +86,7 @@ def spreads(groups: Mapping[str, Sequence[float]], unit: str) -> Figure:
         heights = [place + (rank * 0.6180339887 % 1.0 - 0.5) * 0.5 for rank in range(len(drawn))]
         axes.scatter(drawn, heights, s=9, color=_COLOURS[0], alpha=0.65, linewidths=0)
         axes.plot([float(np.median(values))], [place], marker="|", color="black", markersize=12, markeredgewidth=1.6)
-    axes.set_xscale("log")
-    set_ticks(axes.xaxis, *axes.get_xlim())
+    _logarithmic(axes, [value for _, values in shown for value in values])
     axes.set_yticks(range(len(shown)), [f"{short(name)} ({len(values):,})" for name, values in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel(f"{unit}; logarithmic, bar: median")
@@ -104,9 +103,8 @@ def shares_within(values: Sequence[float], unit: str) -> Figure:
     axes = figure.subplots()
     drawn = np.array(thinned(ordered.tolist()))
     ranks = np.searchsorted(ordered, drawn, side="right") / len(ordered) * 100.0
-    axes.step(drawn, ranks, where="post", color=_COLOURS[0], linewidth=1.4)
-    axes.set_xscale("log")
-    set_ticks(axes.xaxis, *axes.get_xlim())
+    axes.step(drawn, ranks, where="post", color=_COLOURS[0], linewidth=1.4, marker=".", markersize=3)
+    _logarithmic(axes, drawn.tolist())
     axes.set_ylim(0, 101)
     axes.set_xlabel(f"{unit}; logarithmic")
     axes.set_ylabel("% are no wider")
@@ -143,6 +141,16 @@ def short(name: str) -> str:
     """A name that fits beside a picture."""
     text = plain_text(name)
     return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"
+
+
+def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """The axis of values above 0, with some room beside them, also where all are alike."""
+    low, high = min(values), max(values)
+    room = max((high / low) ** 0.05, 1.02)
+    # The limits first: the scale would look for its own, and find none where all values are alike.
+    axes.set_xlim(low / room, high * room)
+    axes.set_xscale("log")
+    set_ticks(axes.xaxis, low / room, high * room)
 
 
 def _grid(axes: Axes, axis: str) -> None:
