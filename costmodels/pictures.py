@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 #: Rows that a picture shows, largest difference first; more are not legible.
 ROWS_MAX = 40
+#: Of the table of a comparison.
+HEADS = ("workload", "A, ms", "B, ms", "B / A", "95 % interval", "verdict", "latency", "interval of A", "of B")
 #: Visits drawn per strip; of more, evenly spaced ranks stand for all.
 _POINTS_MAX = 60
 _LABEL_LENGTH = 44
+#: Fine enough for print on half a page.
+_PNG_DPI = 160
 #: Blue and vermilion, told apart by every kind of colour vision (Okabe & Ito, Color Universal Design, 2008).
 _COLOUR = {"A": "#0072B2", "B": "#D55E00"}
 _MARKER = {"A": "o", "B": "^"}
@@ -40,26 +44,34 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
 
 def comparison_svg(comparison: Comparison) -> str:
-    """Visit values of both sides on a logarithmic axis, and beside them the ratio of each workload with its interval.
+    """As ``comparison_figure`` draws it.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
+    with drawing():
+        return svg_text(comparison_figure(comparison))
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Visit values of both sides on a logarithmic axis, and beside them the ratio of each workload with its interval.
+
+    Within ``drawing``.
+    """
     from matplotlib.figure import Figure
 
     shown = comparison.rows[:ROWS_MAX]
-    with drawing():
-        figure = Figure(figsize=(11.0, 1.9 + 0.42 * len(shown)), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-        _draw_strips(left, shown)
-        _draw_ratios(right, shown)
-        left.set_ylim(len(shown) - 0.4, -0.6)
-        left.set_yticks(range(len(shown)), [_label(row) for row in shown])
-        figure.suptitle(_title(comparison), fontsize=10.0)
-        hidden = len(comparison.rows) - len(shown)
-        if hidden:
-            figure.supxlabel(f"{hidden} more workloads, with smaller differences, are not shown", fontsize=9.0)
-        return svg_text(figure)
+    figure = Figure(figsize=(11.0, 1.9 + 0.42 * len(shown)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    _draw_strips(left, shown)
+    _draw_ratios(right, shown)
+    left.set_ylim(len(shown) - 0.4, -0.6)
+    left.set_yticks(range(len(shown)), [_label(row) for row in shown])
+    figure.suptitle(_title(comparison), fontsize=10.0)
+    hidden = len(comparison.rows) - len(shown)
+    if hidden:
+        figure.supxlabel(f"{hidden} more workloads, with smaller differences, are not shown", fontsize=9.0)
+    return figure
 
 
 @contextmanager
@@ -92,6 +104,13 @@ def svg_text(figure: Figure) -> str:
     """A figure as SVG, the same bytes each time; within ``drawing``."""
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue()
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """A figure as PNG for where SVG is not read, the same bytes each time on one machine; within ``drawing``."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     return drawn.getvalue()
 
 
@@ -145,9 +164,8 @@ def comparison_html(comparison: Comparison) -> str:
         ModuleNotFoundError: matplotlib is not installed.
     """
     svg = comparison_svg(comparison)
-    heads = ("workload", "A, ms", "B, ms", "B / A", "95 % interval", "verdict", "latency", "interval of A", "of B")
-    table = html_table(heads, (_cells(row) for row in comparison.rows))
-    notes = html_list((*_counts(comparison), *comparison.notes))
+    table = html_table(HEADS, (cells(row) for row in comparison.rows))
+    notes = html_list((*counts(comparison), *comparison.notes))
     title = f"A: {comparison.a.text}, B: {comparison.b.text}"
     return html_page(title, summary(comparison), svg, f"{table}\n{notes}")
 
@@ -164,7 +182,7 @@ def summary(comparison: Comparison) -> str:
     )
 
 
-def _counts(comparison: Comparison) -> list[str]:
+def counts(comparison: Comparison) -> list[str]:
     """What is not compared, a line for each reason."""
     counts = [f"{n} only on {side}: {reason}" for side in "AB" for reason, n in comparison.only_on(side).items()]
     for side, failures in (("A", comparison.failures_a), ("B", comparison.failures_b)):
@@ -173,7 +191,7 @@ def _counts(comparison: Comparison) -> list[str]:
 
 
 def _title(comparison: Comparison) -> str:
-    return _plain(f"A: {comparison.a.text};  B: {comparison.b.text}") + (
+    return plain_text(f"A: {comparison.a.text};  B: {comparison.b.text}") + (
         f"\ngeometric mean of B / A: {comparison.geometric_mean:.3f}"
         f" over {len(comparison.rows)} workload{'s' * (len(comparison.rows) != 1)}"
     )
@@ -244,14 +262,15 @@ def _jitter(n: int) -> list[float]:
 
 
 def _label(row: Row) -> str:
-    text = _plain(f"{row.name} ({row.detail})" if row.detail else row.name)
+    text = plain_text(f"{row.name} ({row.detail})" if row.detail else row.name)
     if len(text) <= _LABEL_LENGTH:
         return text
     # The end tells apart what the beginning does not: sizes stand there.
     return f"{text[: _LABEL_LENGTH // 2]}…{text[-_LABEL_LENGTH // 2 + 1 :]}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the table of a comparison, under ``HEADS``."""
     bounds = "–" if row.lo is None or row.hi is None else f"{row.lo:.3f} … {row.hi:.3f}"
     spreads = (row.spread_a or "–", row.spread_b or "–")
     name = f"{row.name} ({row.detail})" if row.detail else row.name
@@ -259,10 +278,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (name, *numbers, bounds, row.verdict, row.basis, *spreads)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """Without the characters that no XML and no HTML may hold."""
     return _CONTROL.sub(" ", text)
 
 
 def html_text(text: str) -> str:
     """Text as it may stand in HTML."""
-    return html.escape(_plain(text))
+    return html.escape(plain_text(text))

@@ -9,6 +9,7 @@ workloads, measurements, campaigns   the statements
 attempts    what an attempt does to its job: the one place where a job ends
 fleet/      boards, leases, receipts, models: what a fleet keeps here
 measurement_rows     rows as measurements
+tallies     what reports count
 maintenance          what is added up from time to time
 portable    the tables as they travel between stores
 outgoing, intake     reads a store as it travels; takes it over into another

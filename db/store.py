@@ -32,6 +32,7 @@ from .records import (
     StoreCounts,
     TakenOver,
 )
+from .tallies import Tallies
 from .upgrade import bring_to_head
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Store:
             undo.pop_all()
         self._fleet = Fleet(self._database)
         self._browsing = Browsing(self._database)
+        self._tallies = Tallies(self._database)
 
     @staticmethod
     def exists(url: str | os.PathLike[str] | None = None) -> bool:
@@ -91,6 +93,11 @@ class Store:
     def browsing(self) -> Browsing:
         """The door for people who look: few rows, quickly."""
         return self._browsing
+
+    @property
+    def tallies(self) -> Tallies:
+        """The door for reports: what a device or a campaign amounts to."""
+        return self._tallies
 
     def close(self) -> None:
         self._database.close()

@@ -10,6 +10,7 @@ import pytest
 HEAVY = {
     "alembic",
     "fastapi",
+    "jinja2",
     "lightgbm",
     "matplotlib",
     "numpy",

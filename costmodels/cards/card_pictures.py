@@ -5,7 +5,7 @@ As SVG, and as one HTML page that needs nothing else. Same card, same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,9 @@ from .model_card import GroupAccuracy, IntervalCoverage, ModelCard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+ACCURACY_HEADS = ("", "graphs", "±2 %", "±5 %", "±10 %", "mean error", "ρ")
 #: Kinds that have a bar: the commonest. More are not legible.
 KINDS_MAX = 14
 #: Kinds with a colour of their own; all others are grey.
@@ -52,44 +54,70 @@ def card_svg(card: ModelCard) -> str:
         return svg_text(figure)
 
 
+def panels(card: ModelCard) -> list[tuple[str, str, Callable[[], Figure]]]:
+    """The same panels, each a picture of its own: its name, what it shows, and how to draw it within ``drawing``."""
+
+    def alone(draw: Callable[[Axes], None]) -> Callable[[], Figure]:
+        def figure() -> Figure:
+            from matplotlib.figure import Figure
+
+            made = Figure(figsize=(6.6, 5.2), layout="constrained")
+            draw(made.subplots())
+            return made
+
+        return figure
+
+    groups = _groups(card)
+    return [
+        ("parity", "predicted against measured", alone(lambda axes: _draw_pairs(axes, card, groups))),
+        ("residuals", "error by size", alone(lambda axes: _draw_residuals(axes, card, groups))),
+        ("kinds", "share within ±10 % by kind", alone(lambda axes: _draw_bars(axes, card))),
+        ("coverage", "what the intervals held", alone(lambda axes: _draw_coverage(axes, card))),
+    ]
+
+
 def card_html(card: ModelCard) -> str:
     """One page with the picture and the card's tables; no script, nothing fetched.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    heads = ("", "graphs", "±2 %", "±5 %", "±10 %", "mean error", "ρ")
-    judged = (
-        ("measured again in another process (the floor)", card.floor),
-        ("predicted, held out", card.held_out),
-        ("whole networks, each left out", card.networks),
-        ("FLOPs only, held out", card.flops_only),
-    )
-    rows = [_cells(name, one) for name, one in judged]
-    rows += [_cells(group.name, group.accuracy) for group in (*card.by_size, *card.by_kind)]
+    rows = [accuracy_cells(name, one) for name, one in judged(card)]
+    rows += [accuracy_cells(group.name, group.accuracy) for group in (*card.by_size, *card.by_kind)]
     document = card_document(card)
     about = [(name, str(value)) for name, value in document.items() if name in ("versions", "profile", "environment")]
     about += [(f"data: {name}", str(value)) for name, value in (document["data"] or {}).items()]  # type: ignore[union-attr]
     rest = "\n".join(
         (
-            html_table(heads, rows),
+            html_table(ACCURACY_HEADS, rows),
             "<h2>What it cannot do</h2>",
             html_list(card.limits),
             "<h2>What it was made of</h2>",
             html_table(("", ""), about),
         )
     )
-    return html_page(f"Model card: {_device(card)}", title(card).partition("\n")[2], card_svg(card), rest)
+    return html_page(f"Model card: {device_of(card)}", title(card).partition("\n")[2], card_svg(card), rest)
+
+
+def judged(card: ModelCard) -> tuple[tuple[str, Accuracy | None], ...]:
+    """What the model was judged by, in words."""
+    return (
+        ("measured again in another process (the floor)", card.floor),
+        ("predicted, held out", card.held_out),
+        ("whole networks, each left out", card.networks),
+        ("FLOPs only, held out", card.flops_only),
+    )
 
 
 def title(card: ModelCard) -> str:
     """Two lines: device and profile; when, and of what."""
     what = "predictor" if card.model == "predictor" else "model of a space"
     made = f"{what} of {card.metric}, {card.made_at[:10]}, from {card.data.graphs} graphs"
-    return f"{_device(card)}; {card.profile_label}\n{made}"
+    return f"{device_of(card)}; {card.profile_label}\n{made}"
 
 
-def _device(card: ModelCard) -> str:
+def device_of(card: ModelCard) -> str:
+    """The device in words."""
     return card.device.get("description") or card.device.get("name") or "a device that is not named"
 
 
@@ -244,7 +272,8 @@ def _grid(axes: Axes, axis: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _cells(name: str, one: Accuracy | None) -> tuple[str, ...]:
+def accuracy_cells(name: str, one: Accuracy | None) -> tuple[str, ...]:
+    """A line of a table under ``ACCURACY_HEADS``."""
     if one is None:
         return (name, *["–"] * 6)
     bands = [f"{100 * share:.1f} %" for share in (one.within_2, one.within_5, one.within_10)]

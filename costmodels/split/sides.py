@@ -11,13 +11,12 @@ from ...profiler.errors import UsageError
 from ...profiler.records import Device, RuntimeProfile
 from ..fleet.ask import find_target
 from ..local_setting import LocalSetting
+from ..named_device import find_device
 from ..named_runtimes import chosen_profile, find_runtime
 from ..simulated.simulation import PREFIX, simulated_setting
 
 #: This machine.
 HOST = "host"
-#: Of a device's identity as many characters as anybody means by one.
-_IDENTITY_MIN = 4
 _DEFAULT_RUNTIME = "ort"
 
 
@@ -75,22 +74,8 @@ def find_side(
     if name in {agent.name for agent in store.fleet.agents()}:
         target = find_target(store, name, runtime)
         return Side(target.device, target.profile)
-    device = _device(store, name)
+    device = find_device(store, name, also=(HOST,))
     return Side(device, _profile(store, device, runtime, store_url, has_predictor))
-
-
-def _device(store: Store, name: str) -> Device:
-    devices = store.devices()
-    known = [device for device in devices if device.name == name]
-    if not known and len(name) >= _IDENTITY_MIN:
-        known = [device for device in devices if device.identity.startswith(name)]
-    if len(known) == 1:
-        return known[0]
-    told = ", ".join([HOST, *(f"{device.name} ({device.identity[:8]})" for device in known or devices)])
-    raise UsageError(
-        f"{len(known)} devices are called {name!r}" if known else f"there is no device {name!r} in the database",
-        remedy=f"name one, or the beginning of its identity: {told}",
-    )
 
 
 def _profile(
