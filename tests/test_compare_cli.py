@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgecost.cli.compare import compare
+from edgecost.cli.main import cli
 from edgecost.profiler.errors import EdgecostError, GateError, UsageError
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.model_file import read_model
@@ -55,7 +55,8 @@ def run(captured: Captured, bench: helper.Bench, *arguments: str | Path) -> tupl
     """Standard output of one command, and the error that it ended with."""
     failed = None
     try:
-        compare.main([*map(str, arguments), "--db", str(bench.path)], standalone_mode=False)
+        # By way of the group: a command that is run by itself keeps another `--help` than the reference shows.
+        cli.main(["compare", *map(str, arguments), "--db", str(bench.path)], standalone_mode=False)
     except EdgecostError as error:
         failed = error
     return captured.readouterr().out, failed

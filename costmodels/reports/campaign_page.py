@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import numpy as np
 
 from ...profiler.documents import document_of
@@ -86,7 +88,7 @@ def _failures(told: CampaignReport) -> Section:
             Table("Failed jobs by reason", ("reason", "jobs"), reasons),
             Table(f"Failed jobs{cut}", heads, jobs, left=5),
         ],
-        notes=["Try them again: edgecost jobs retry"],
+        notes=[f"Try them again: edgecost jobs retry --campaign {quote(told.campaign.name)}"],
     )
 
 
