@@ -40,7 +40,7 @@ test-boards: $(BOARDS)/made.stamp build/dev/package.stamp ## Agent and runner as
 # missing is a failure here, and a skipped test elsewhere.
 test-consumers: $(CONSUMERS)/made.stamp ## The code of NNI, archai, Syne Tune and NATS-Bench reads what we write (heavy)
 	EDGECOST_CONSUMERS_REQUIRED=1 HOME='$(CURDIR)/$(CONSUMERS)/home' $(CONSUMERS)/bin/python -m pytest \
-		--override-ini filterwarnings=default --disable-warnings tests/consumers tests/test_adapters.py tests/test_arch_samples.py
+		--override-ini filterwarnings=default --disable-warnings tests/consumers tests/test_adapters.py tests/test_arch_samples.py tests/test_examples.py
 
 lint: $(VENV)/dev.stamp build/dev/package.stamp ## Style, types and import order, without the tests
 	$(BIN)/ruff check .

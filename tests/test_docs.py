@@ -264,9 +264,27 @@ def test_the_protocol_page_names_every_constant():
         assert f"| `{name}` | {getattr(protocol.Settings(), name)} |" in page
 
 
-#: It reads no table, but a simulator: tests/test_simulator_environment.py runs it.
-OWN_TEST = "simulator_environment.py"
-READERS = sorted(script for script in (ROOT / "examples").glob("*.py") if script.name != OWN_TEST)
+#: What needs something else than this table, or a package that may be missing, and the test that runs it.
+OWN_TESTS = {
+    "differentiable_latency_loss.py": "test_examples.py",
+    "ofa_evolutionary_search.py": "test_examples.py",
+    "optuna_two_objectives.py": "test_examples.py",
+    "price_a_folder.py": "test_examples.py",
+    "simulator_environment.py": "test_simulator_environment.py",
+}
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+READERS = [script for script in EXAMPLES if script.name not in OWN_TESTS]
+
+
+def test_every_example_is_listed_and_short_and_run():
+    listed = [link for link in LINK.findall(read("examples/README.md")) if link.endswith(".py")]
+    assert sorted(listed) == [script.name for script in EXAMPLES]
+    for script in EXAMPLES:
+        if script.name in OWN_TESTS:
+            assert f'"{script.stem}"' in read(f"tests/{OWN_TESTS[script.name]}")
+    # The environment of Gymnasium is the one that its protocol makes longer.
+    long = [one.name for one in EXAMPLES if len(one.read_text(encoding="utf-8").splitlines()) > 120]
+    assert set(long) <= {"simulator_environment.py"}
 
 
 @pytest.mark.parametrize("script", READERS, ids=lambda script: script.stem)

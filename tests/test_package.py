@@ -109,6 +109,18 @@ def test_the_changelog_ends_in_this_version():
     assert versions[0] == edgecost.__version__
 
 
+def test_the_citation_is_of_this_package_and_this_version():
+    # Read as text: YAML is an extra, and these lines are plain. A number such as 1.10 is quoted to stay one.
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^([a-z-]+): (.+)$", citation, re.MULTILINE))
+    assert said["cff-version"] == "1.2.0"
+    assert said["version"].strip("'\"") == edgecost.__version__
+    assert said["license"] == PYPROJECT["project"]["license"]
+    assert (said["title"], said["type"]) == ("edgecost", "software")
+    assert "\nauthors:\n  - name: The edgecost developers\n" in citation
+    assert {"message", "title", "authors"} <= set(re.findall(r"^([a-z-]+):", citation, re.MULTILINE))
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_pin_has_a_hash_and_no_place(lock):
     assert "://" not in lock.read_text(encoding="utf-8")
