@@ -116,8 +116,8 @@ def test_the_end_of_the_input_ends_the_runner() -> None:
 
 
 def interpreter(version: str) -> str:
-    """A Python of that version, on the path or where pyenv keeps it."""
-    kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
+    """A Python of that version, on the path or installed beside the one that runs this."""
+    kept = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python{version}"))
     for place in (shutil.which(f"python{version}"), *map(str, kept)):
         if place is not None and subprocess.run([place, "--version"], capture_output=True).returncode == 0:
             return place
