@@ -29,6 +29,10 @@ class Reply:
     body: bytes
 
     @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
     def json(self):  # whatever was sent
         return json.loads(self.body)
 
