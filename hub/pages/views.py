@@ -18,6 +18,8 @@ from .charts import Chart, course
 #: A board that was not heard of for this long is told of.
 SILENT_S = 180.0
 _JOBS_SHOWN, _NEWEST, _TRACED = 200, 50, 200
+#: Each is asked by itself for what its last attempt said.
+_FAILED_SHOWN = 50
 #: Of a course: a rate from fewer says nothing.
 _PACE_MIN = 5
 
@@ -186,7 +188,7 @@ def campaign_view(store: Store, campaign: CampaignSummary) -> CampaignView:
     jobs = store.fleet.jobs
     failed = [
         store.fleet.job(one.id)[0]
-        for one in jobs(campaign=campaign.name, states=("failed",), after=0, limit=_JOBS_SHOWN)
+        for one in jobs(campaign=campaign.name, states=("failed",), after=0, limit=_FAILED_SHOWN)
     ]
     return CampaignView(
         campaign,
