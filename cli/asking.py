@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import ArtefactError
-from .metrics import Shapes, default_predictor
+from .metrics import Shapes
 from .output import Talk, interval, milliseconds, print_json
 
 if TYPE_CHECKING:

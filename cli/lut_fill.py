@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .metrics import default_predictor
+from ..costmodels.predictor_folder import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, compute_options, json_option, runtime_options
 from .output import Talk, milliseconds, print_json
 

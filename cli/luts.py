@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import UsageError
-from .metrics import default_predictor
 from .options import (
     INPUT_FILE,
     OUTPUT_FOLDER,
@@ -26,7 +26,6 @@ from .output import interval, megabytes, milliseconds, print_json, print_table
 if TYPE_CHECKING:
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.lut import Lut, LutCell
-    from ..costmodels.lut_others import Others
     from ..costmodels.space import Space
     from ..db import Store
 
@@ -91,9 +90,7 @@ def local_table(
         predictor: None for the one that `train` wrote, where it did.
     """
     from ..costmodels.cards.staleness import cheap_warnings
-    from ..costmodels.lut_build import build_lut
-    from ..costmodels.lut_others import Others
-    from ..costmodels.network_scale import scale_from_store
+    from ..costmodels.device_table import device_table
     from ..costmodels.predictor_file import load_predictor
 
     model = None
@@ -103,9 +100,8 @@ def local_table(
         for warning in cheap_warnings(provenance, setting):
             click.echo(warning, err=True)
     environment = setting.stage.environment.environment_hash
-    others = Others() if measured_only else _others(setting)
-    table = build_lut(store, space, setting.device, setting.profile, environment, model, others)
-    return scale_from_store(store, setting.device.identity, setting.profile, space, table)
+    device, profile = setting.device, setting.profile
+    return device_table(store, space, device, profile, environment, model, measured_only=measured_only)
 
 
 def built_document(table: Lut, files: Sequence[Path]) -> dict[str, object]:
@@ -121,22 +117,6 @@ def built_document(table: Lut, files: Sequence[Path]) -> dict[str, object]:
 
 def _sources(table: Lut) -> dict[str, int]:
     return {source: table.source.count(source) for source in sorted(set(table.source))}
-
-
-def _others(setting: LocalSetting) -> Others:
-    """The predictors of energy and memory that `train` wrote for this device, where it did."""
-    from ..costmodels.lut_others import Others
-    from ..costmodels.metrics.energy_predictor import EnergyPredictor
-    from ..costmodels.metrics.peak_memory import PeakMemoryPredictor
-
-    place = {
-        metric: default_predictor(setting.device.identity, setting.profile, metric) for metric in ("energy", "memory")
-    }
-    there = {metric: (folder / "predictor.json").exists() for metric, folder in place.items()}
-    return Others(
-        energy=EnergyPredictor.load(place["energy"])[0] if there["energy"] else None,
-        memory=PeakMemoryPredictor.load(place["memory"])[0] if there["memory"] else None,
-    )
 
 
 def print_built(table: Lut, files: Sequence[Path]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import ArtefactError, GateError, UsageError
 from .accuracy import print_judgement
 from .output import Talk, megabytes, percent, print_json, print_table
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..costmodels.metrics.memory_training import MemoryReport
     from ..costmodels.metrics.peak_memory import MemoryPrice
     from ..db import Store
-    from ..profiler.records import Json, RuntimeProfile
+    from ..profiler.records import Json
     from ..profiler.workload import Workload
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -43,13 +44,6 @@ def metric_option(command: Decorated) -> Decorated:
         show_default=True,
         help="In ms, mJ or bytes: a predictor has one of them.",
     )(command)
-
-
-def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
-    """As ``costmodels.predictor_folder``, loaded when it is asked for."""
-    from ..costmodels import predictor_folder
-
-    return predictor_folder.default_predictor(device_identity, profile, metric)
 
 
 def train_another(

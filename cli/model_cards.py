@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import predictors_root
 from ..profiler.errors import EdgecostError, GateError, UsageError
 from .accuracy import accuracy_row
 from .options import db_option, json_option, runtime_options
@@ -38,7 +39,7 @@ def list_models(as_json: bool) -> None:
     """All predictors in your data directory, a line each."""
     from ..costmodels.cards.model_folder import Refused, list_folders
 
-    root = models_root()
+    root = predictors_root()
     found = list_folders(root)
     if as_json:
         print_json({"folder": str(root), "models": [_list_document(one) for one in found]})
@@ -142,21 +143,14 @@ def check(
         raise GateError(f"{found.folder} is stale: {result.verdict}", remedy=result.findings[0].remedy)
 
 
-def models_root() -> Path:
-    """As ``costmodels.predictor_folder``, loaded when it is asked for."""
-    from ..costmodels.predictor_folder import predictors_root
-
-    return predictors_root()
-
-
 def _folder(model: str | None, runtime_name: str, threads: int | None, db_url: str | None) -> Path:
     if model is not None:
         from ..costmodels.cards.model_folder import named_folder
 
-        return named_folder(models_root(), model)
+        return named_folder(predictors_root(), model)
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.named_runtimes import chosen_profile
-    from .metrics import default_predictor
+    from ..costmodels.predictor_folder import default_predictor
 
     setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
     return default_predictor(setting.device.identity, setting.profile)

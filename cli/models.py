@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import ArtefactError, GateError, UsageError
 from .accuracy import print_accuracy
 from .asking import ask_device
-from .metrics import Shapes, default_predictor, metric_option, predict_another, train_another
+from .metrics import Shapes, metric_option, predict_another, train_another
 from .options import (
     INPUT_FILE,
     OUTPUT_FOLDER,

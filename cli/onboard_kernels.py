@@ -75,7 +75,7 @@ def onboard_kernels(
 
 def _default_folder(setting: LocalSetting) -> Path:
     """Beside the predictor of `train`, never in its place."""
-    from .metrics import default_predictor
+    from ..costmodels.predictor_folder import default_predictor
 
     trained = default_predictor(setting.device.identity, setting.profile)
     return trained.with_name(f"{trained.name}-onboarded")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import ArtefactError, UsageError
 from .format_cards import of_operators, show_cards
-from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, runtime_options, shape_option
 from .output import Talk, print_json
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import GateError
-from .metrics import default_predictor
 from .options import INPUT_FILE, OUTPUT_FOLDER, Decorated, db_option, json_option, shape_option
 from .output import Talk, few, milliseconds, percent, print_json, print_table
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import GateError, UsageError
-from .metrics import Shapes, default_predictor
+from .metrics import Shapes
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, shape_option
 from .output import Talk, few, print_json
 from .parameters import DelayType, RateType

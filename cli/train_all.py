@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import EdgecostError
-from .metrics import default_predictor
 from .output import Talk, percent, print_json, print_table
 
 if TYPE_CHECKING:

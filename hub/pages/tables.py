@@ -12,12 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...costmodels.dataset import BLOCK_PURPOSES
+from ...costmodels.device_table import device_table
 from ...costmodels.fleet.pool import choose_pool
 from ...costmodels.fleet.pool_lut import build_pool_lut
 from ...costmodels.lut import Lut, LutCell
-from ...costmodels.lut_build import build_lut
 from ...costmodels.lut_formats import format_names, lut_format
-from ...costmodels.network_scale import scale_from_store
 from ...costmodels.predictor_file import load_predictor
 from ...costmodels.predictor_folder import default_predictor
 from ...costmodels.space import Space
@@ -174,8 +173,7 @@ def _made(store: Store, name: str, identity: str, profile_hash: str) -> tuple[Ta
     model = load_predictor(place, metric="latency")[0] if (place / "predictor.json").exists() else None
     environments = store.environments_of(identity, profile_hash)
     environment = environments[0] if len(environments) == 1 else f"{len(environments)} environments"
-    table = build_lut(store, space, device, profile, environment, model)
-    return _row(name, device, profile), scale_from_store(store, identity, profile, space, table), space
+    return _row(name, device, profile), device_table(store, space, device, profile, environment, model), space
 
 
 def _pools(store: Store, spaces: Sequence[str]) -> list[TableRow]:
