@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from edgecost.costmodels.device_table import device_table
 from edgecost.costmodels.lut import Lut
+from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
+from edgecost.costmodels.predictor_file import load_predictor
 from edgecost.costmodels.predictor_folder import default_predictor
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
+from edgecost.profiler.kernels.graph import kernels
 from edgecost.profiler.weights import complete
 from tests.hub_server import served
 from tests.hub_visitor import Visitor
@@ -110,3 +114,26 @@ def test_a_table_is_a_heat_map_and_a_file_in_any_format(lab: Visitor, trained: T
     assert lab.get(f"{place}/files/nothing").status == 404
     assert lab.get(f"/luts/nowhere/{identity}/{profile_hash}").status == 404
     assert lab.get(f"/luts/ofa-mobilenetv3/{identity}/ffff").status == 404
+
+
+def test_a_table_has_the_energies_of_a_predictor_as_lut_build_has_them(
+    lab: Visitor, trained: Trained, tmp_path: Path
+) -> None:
+    put_in_place(trained)
+    device, profile = trained.setting.device, trained.setting.profile
+    space = load_space("ofa-mobilenetv3")
+    cells = [made for cell in space.measurable if (made := space.workload(cell)) is not None]
+    graphs = [kernels(one, profile) for one in cells]
+    energy = EnergyPredictor(rounds=20).fit(graphs, [3.0 + n for n in range(len(graphs))], scope="module")
+    energy.save(default_predictor(device.identity, profile, "energy"), {})
+    with Store(tmp_path / "store.sqlite") as store:
+        write(store, trained.setting, cells[-1], 1.5)
+        table = device_table(
+            store, space, device, profile, "", load_predictor(default_predictor(device.identity, profile))[0]
+        )
+    view = lab.get(f"/luts/ofa-mobilenetv3/{device.identity}/{profile.profile_hash}?format=json").json
+    shown = {one["key"]: one["energy_mj"] for row in view["heat"] for one in row["cells"]}
+    expected = {cell.key: cell.energy_mj for cell in table.cells if cell.source != "absent"}
+    assert None not in expected.values()
+    assert shown == pytest.approx(expected, rel=1e-9)
+    assert view["energy"].startswith("gross, of the module")
