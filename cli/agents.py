@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def enroll(
         print_json({**told, "home": str(home.folder)})
         return
     click.echo(f"This board is {made.name} at {made.hub_url}. Its token is in {home.folder}.")
-    click.echo("Next: edgecost agent run")
+    click.echo(f"Next: edgecost agent run{'' if folder is None else f' --home {shlex.quote(str(folder))}'}")
 
 
 @agent.command(epilog="Example:  edgecost agent run --until-idle 10m")

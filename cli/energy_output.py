@@ -7,20 +7,48 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import millijoules
+from .output import millijoules, print_table
 
 if TYPE_CHECKING:
-    from ..profiler.records import Measurement
+    from ..profiler.records import Energy, Json, Measurement
 
 
 def energy_document(measurement: Measurement) -> dict[str, object]:
-    """An attempt's energy as JSON, its windows beside it."""
+    """An attempt's energy as JSON, its windows beside it, and those of single rails."""
     reading = measurement.energy
-    outcome: dict[str, object] = {"outcome": measurement.status.value, "message": measurement.message}
+    outcome: dict[str, object] = {
+        "measurement_id": measurement.measurement_id,
+        "outcome": measurement.status.value,
+        "message": measurement.message,
+    }
     windows = measurement.conditions.get("energy_windows", [])
     if reading is None:
         return {**outcome, "windows_made": windows}
-    return {**outcome, **asdict(reading), "status": reading.status.value, "windows_made": windows}
+    rails = {name: _rail_document(measurement, name, one) for name, one in measurement.rails.items()}
+    return {
+        **outcome,
+        **asdict(reading),
+        "status": reading.status.value,
+        "windows_made": windows,
+        "rails": rails,
+    }
+
+
+def _rail_document(measurement: Measurement, name: str, one: Energy) -> dict[str, object]:
+    told = _told_of_rail(measurement, name)
+    return {
+        "parent": told.get("parent", ""),
+        **asdict(one),
+        "status": one.status.value,
+        "windows_made": told.get("windows", []),
+    }
+
+
+def _told_of_rail(measurement: Measurement, name: str) -> dict[str, Json]:
+    """What the attempt says of a rail beside its energy; nothing where its conditions were not read."""
+    rails = measurement.conditions.get("energy_rails")
+    told = rails.get(name) if isinstance(rails, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def print_energy(measurement: Measurement) -> None:
@@ -42,6 +70,34 @@ def print_energy(measurement: Measurement) -> None:
         click.echo(f" {net} above idle")
     click.echo(f"          {watts(one.active_mw)} while it runs, {watts(one.idle_mw)} at rest;", nl=False)
     click.echo(f" {one.windows} windows of {(one.window_ms or 0) / 1e3:.1f} s, {one.runs} runs\n")
+    print_rails(measurement)
+
+
+def print_rails(measurement: Measurement) -> None:
+    """The rails beside the whole, where the meter reads some."""
+    rows = [
+        [
+            name,
+            one.scope,
+            str(_told_of_rail(measurement, name).get("parent") or "–"),
+            one.status.value.replace("_", " "),
+            millijoules(one.gross_median_mj),
+            _ends(one),
+            millijoules(one.net_median_mj),
+            watts(one.active_mw),
+            watts(one.idle_mw),
+        ]
+        for name, one in measurement.rails.items()
+    ]
+    if rows:
+        title = "Rails, in the same windows; a rail is part of what it is in, and never added to it"
+        print_table(title, ["rail", "scope", "in", "status", "gross", "95 %", "net", "active", "idle"], rows, left=4)
+
+
+def _ends(one: Energy) -> str:
+    if one.gross_median_mj is None:
+        return "–"
+    return f"{millijoules(one.gross_lo_mj)} … {millijoules(one.gross_hi_mj)}"
 
 
 def watts(power_mw: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import GateError
+from .luts import print_others
 from .options import db_option, json_option
 from .output import Talk, percent, print_json, print_table
 
@@ -120,6 +121,11 @@ def _print_outcome(pool: Pool, outcome: FleetOutcome, table: Lut | None, files: 
     sources = ", ".join(f"{table.source.count(name)} {name}" for name in sorted(set(table.source)))
     factor = f"; factor {table.scale:.4f} from {table.scale_fitted_on} whole networks" if table.scale_fitted_on else ""
     click.echo(f"{len(table)} cells: {sources}{factor}")
+    print_others(table)
+    spread = table.provenance.get("energy_boards_spread")
+    if isinstance(spread, float):
+        shared = table.provenance["energy_boards_share_graphs"]
+        click.echo(f"One board takes {percent(spread)} more energy than another, by {shared} graphs of both.")
     for path in files:
         click.echo(f"  {path}")
 

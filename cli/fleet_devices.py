@@ -47,7 +47,7 @@ def list_devices(selector: str | None, db_url: str | None, as_json: bool) -> Non
         [
             one.agent.name,
             ", ".join(f"{key}={value}" for key, value in sorted(one.agent.labels.items())) or "–",
-            one.agent.state,
+            f"{one.agent.state}, virtual" if one.agent.is_virtual else one.agent.state,
             few([offer.name for offer in one.agent.usable]) or "none",
             ago(one.agent.last_seen, now),
             str(one.jobs_held),
@@ -98,7 +98,7 @@ def _document(work: AgentWork) -> dict[str, object]:
 
     agent = asdict(work.agent)
     counted = ("jobs_held", "accepted", "attempts", "late", "killed")
-    return {**agent, **{name: getattr(work, name) for name in counted}}
+    return {**agent, "is_virtual": work.agent.is_virtual, **{name: getattr(work, name) for name in counted}}
 
 
 def ago(stamp: str | None, now: str) -> str:

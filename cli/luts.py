@@ -21,7 +21,7 @@ from .options import (
     space_file_option,
     space_options,
 )
-from .output import interval, megabytes, milliseconds, print_json, print_table
+from .output import interval, megabytes, millijoules, milliseconds, print_json, print_table
 
 if TYPE_CHECKING:
     from ..costmodels.local_setting import LocalSetting
@@ -119,13 +119,18 @@ def _sources(table: Lut) -> dict[str, int]:
     return {source: table.source.count(source) for source in sorted(set(table.source))}
 
 
+def print_others(table: Lut) -> None:
+    """Energies and peaks of memory of a table, and of boards whose energies are left out why."""
+    for name in ("energy", "energy_left_out", "peak_memory"):
+        if name in table.provenance:
+            click.echo(f"{name.replace('_', ' ')}: {table.provenance[name]}")
+
+
 def print_built(table: Lut, files: Sequence[Path]) -> None:
     """A table that was written, for people."""
     sources = ", ".join(f"{count} {source}" for source, count in _sources(table).items())
     click.echo(f"{len(table)} cells: {sources}")
-    for name in ("energy", "peak_memory"):
-        if name in table.provenance:
-            click.echo(f"{name.replace('_', ' ')}: {table.provenance[name]}")
+    print_others(table)
     if table.scale_fitted_on:
         click.echo(f"factor {table.scale:.4f} from {table.scale_fitted_on} whole networks")
     else:
@@ -183,14 +188,17 @@ def query(
         left=2,
     )
     click.echo(f"Intervals: {read.provenance['interval']}")
-    for name in told:
-        click.echo(f"{name.replace('_', ' ').capitalize()}: {read.provenance[name]}")
+    for name in (*told, "energy_interval", "energy_left_out"):
+        if name in read.provenance:
+            click.echo(f"{name.replace('_', ' ').capitalize()}: {read.provenance[name]}")
 
 
 def _told(cell: LutCell, name: str) -> str:
     if name == "peak_memory":
         return megabytes(cell.peak_memory_bytes)
-    return "–" if cell.energy_mj is None else f"{cell.energy_mj:.4g} mJ"
+    if cell.energy_lo_mj is None or cell.energy_hi_mj is None:
+        return millijoules(cell.energy_mj)
+    return f"{millijoules(cell.energy_mj)} ({millijoules(cell.energy_lo_mj)} … {millijoules(cell.energy_hi_mj)})"
 
 
 def space_of(read: Lut, space_name: str | None) -> Space:

@@ -37,6 +37,7 @@ from . import (
     lut_price,
     lut_search,
     luts,
+    measurements,
     model_cards,
     models,
     moving,
@@ -84,7 +85,7 @@ for command in (
     op_export.export_ops,
 ):
     luts.lut.add_command(command)
-for command in (moving.export, moving.import_, moving.merge):
+for command in (measurements.show, moving.export, moving.import_, moving.merge):
     stores.db.add_command(command)
 for command in (
     quickstart.quickstart,

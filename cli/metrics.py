@@ -118,11 +118,10 @@ def predict_another(
     as_json: bool,
 ) -> None:
     """``predict --metric energy`` and ``--metric memory``."""
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
+    from ..costmodels.simulated.simulation import chosen_setting
     from ..profiler.model_file import read_model
 
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    setting = chosen_setting(runtime_name, threads, db_url)
     place = folder or default_predictor(setting.device.identity, setting.profile, metric)
     with tempfile.TemporaryDirectory(prefix="edgecost-") as scratch:
         if metric == "memory":

@@ -141,7 +141,10 @@ def fit(
     _print_report(report)
     energy = f", of energy to {target / 'energy'}" if report.energy else ""
     click.echo(f"Predictor of latency written to {target}{energy}")
-    click.echo(f"Use it: edgecost predict MODEL.onnx --runtime simulator:{simulator} --predictor {target}")
+    use = f"edgecost predict MODEL.onnx --runtime simulator:{simulator} --predictor {target}"
+    click.echo(f"Use it: {use}")
+    if report.energy:
+        click.echo(f"        {use}/energy --metric energy")
 
 
 def _print_report(report: ProxyReport) -> None:

@@ -86,7 +86,8 @@ def split(
 
     The head runs on a board, what crosses goes over a link, the tail runs elsewhere. Both halves are priced as graphs
     of their own, by the predictors of their devices; what was measured counts first. A side is host, a device of the
-    database by its name or the beginning of its identity, or simulator:NAME.
+    database by its name or the beginning of its identity, or simulator:NAME, which is asked itself unless a predictor
+    is named.
     """
     from ..costmodels.split.link import Link
     from ..costmodels.split.splitting import Splitting
@@ -136,7 +137,12 @@ def _side(
     side = find_side(name, runtime, store, db_url, has_predictor)
     place = folder or default_predictor(side.device.identity, side.profile)
     energy = energy_folder or default_predictor(side.device.identity, side.profile, "energy")
-    return PricedSide(side, open_pricer(side, place, energy))
+    if side.simulator is not None and folder is None and energy_folder is not None:
+        raise UsageError(
+            "--head-energy alone: a simulator says the energy itself, beside the latency",
+            remedy="leave it out, or name both predictors of a proxy: --head-predictor FOLDER --head-energy FOLDER",
+        )
+    return PricedSide(side, open_pricer(side, place, energy, asks_simulator=folder is None))
 
 
 def _refuse_gaps(model: Path, found: Split) -> None:

@@ -36,4 +36,4 @@ def energy_table(lut: Lut, cells: Sequence[Cell]) -> Lut:
 
 def _of_energy(row: LutCell) -> LutCell:
     assert row.energy_mj is not None, "looked for before"
-    return replace(row, latency_ms=row.energy_mj, lo_ms=None, hi_ms=None)
+    return replace(row, latency_ms=row.energy_mj, lo_ms=row.energy_lo_mj, hi_ms=row.energy_hi_mj)

@@ -27,15 +27,18 @@ Floats = NDArray[np.float64]
 
 FORMAT = "edgecost-lut"
 #: 1: latency. 2: energy and peak memory beside it, null where there is none. 3: the correction may hold a constant.
-#: All are read.
-SCHEMA_VERSION = 3
+#: 4: energies have intervals. All are read.
+SCHEMA_VERSION = 4
 #: What a table's provenance must say; more may stand there.
 PROVENANCE = (
     "space resolution width device profile_label profile_hash precision batch created edgecost_version interval "
     "environment_hash"
 ).split()
 _FIRST_CELL_FIELDS = ("key", "latency_ms", "lo_ms", "hi_ms", "n", "source")
-_CELL_FIELDS = (*_FIRST_CELL_FIELDS, "energy_mj", "peak_memory_bytes")
+_SECOND_CELL_FIELDS = (*_FIRST_CELL_FIELDS, "energy_mj", "peak_memory_bytes")
+_CELL_FIELDS = (*_SECOND_CELL_FIELDS, "energy_lo_mj", "energy_hi_mj")
+#: What may be missing of a row, or of all: NaN in a column, null in a file.
+_OPTIONAL = ("lo_ms", "hi_ms", "energy_mj", "peak_memory_bytes", "energy_lo_mj", "energy_hi_mj")
 _DOCUMENT_FIELDS = {"format", "schema_version", "content_sha256", "provenance", "scale", "scale_fitted_on", "cells"}
 _OFFSET_FIELD = "offset_ms"
 _LISTED = 20
@@ -52,6 +55,7 @@ class LutCell:
         source: of the latency; ``absent`` is a cell that executes nothing; only it costs 0.
         energy_mj: gross energy of a run of the cell alone; adds up over cells, as latency does. None where not known.
         peak_memory_bytes: of a process that runs the cell alone. It does not add up: a network's is no sum of these.
+        energy_lo_mj, energy_hi_mj: as ``lo_ms`` and ``hi_ms``; the provenance says what under ``energy_interval``.
     """
 
     key: str
@@ -62,6 +66,8 @@ class LutCell:
     source: Source
     energy_mj: float | None = None
     peak_memory_bytes: int | None = None
+    energy_lo_mj: float | None = None
+    energy_hi_mj: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +81,12 @@ class Lut:
         scale: the factor from a sum of cells to a whole network's latency; 1.0 where none was fitted.
         offset_ms: what a whole network costs beside ``scale`` times the sum of its cells; may be negative.
         scale_fitted_on: number of whole networks that both were fitted on.
-        energy_mj, peak_memory_bytes: float64, NaN where there is none; None to begin with is NaN everywhere.
+        energy_mj, peak_memory_bytes, energy_lo_mj, energy_hi_mj: float64, NaN where there is none; None to begin with
+            is NaN everywhere.
 
     Raises:
         ArtefactError: columns of different lengths, a key twice, a latency that is not finite and positive (an absent
-            cell's: not zero), an interval that does not hold its latency, an energy or memory that is not positive, a
+            cell's: not zero), an interval that does not hold its number, an energy or memory that is not positive, a
             factor that is not positive, or provenance that leaves something out.
     """
 
@@ -95,12 +102,14 @@ class Lut:
     energy_mj: Floats | None = None
     peak_memory_bytes: Floats | None = None
     offset_ms: float = 0.0
+    energy_lo_mj: Floats | None = None
+    energy_hi_mj: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("energy_mj", "peak_memory_bytes"):
+        for name in _OPTIONAL:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(self.keys), np.nan))
-        for name in ("latency_ms", "lo_ms", "hi_ms", "n", "energy_mj", "peak_memory_bytes"):
+        for name in ("latency_ms", "n", *_OPTIONAL):
             column = np.array(getattr(self, name), dtype=np.int64 if name == "n" else np.float64)
             column.flags.writeable = False
             object.__setattr__(self, name, column)
@@ -121,16 +130,13 @@ class Lut:
         return cls(
             keys=tuple(row.key for row in rows),
             latency_ms=np.array([row.latency_ms for row in rows], dtype=np.float64),
-            lo_ms=np.array([_number(row.lo_ms) for row in rows], dtype=np.float64),
-            hi_ms=np.array([_number(row.hi_ms) for row in rows], dtype=np.float64),
             n=np.array([row.n for row in rows], dtype=np.int64),
             source=tuple(row.source for row in rows),
             provenance=provenance,
             scale=scale,
             scale_fitted_on=scale_fitted_on,
             offset_ms=offset_ms,
-            energy_mj=np.array([_number(row.energy_mj) for row in rows], dtype=np.float64),
-            peak_memory_bytes=np.array([_number(row.peak_memory_bytes) for row in rows], dtype=np.float64),
+            **{name: np.array([_number(getattr(row, name)) for row in rows], dtype=np.float64) for name in _OPTIONAL},
         )
 
     def __len__(self) -> int:
@@ -249,11 +255,12 @@ class Lut:
         return {key: i for i, key in enumerate(self.keys)}
 
     def _row(self, i: int) -> LutCell:
-        lo, hi = (None if np.isnan(bound) else float(bound) for bound in (self.lo_ms[i], self.hi_ms[i]))
-        energy, memory = (float(column[i]) for column in (self._column("energy_mj"), self._column("peak_memory_bytes")))
+        found = ((name, float(self._column(name)[i])) for name in _OPTIONAL)
+        known = {name: None if np.isnan(value) else value for name, value in found}
+        memory = known.pop("peak_memory_bytes")
         return LutCell(
-            self.keys[i], float(self.latency_ms[i]), lo, hi, int(self.n[i]), self.source[i],
-            None if np.isnan(energy) else energy, None if np.isnan(memory) else int(memory),
+            self.keys[i], float(self.latency_ms[i]), n=int(self.n[i]), source=self.source[i],
+            peak_memory_bytes=None if memory is None else int(memory), **known,
         )  # fmt: skip
 
     def _column(self, name: str) -> Floats:
@@ -279,7 +286,8 @@ class Lut:
 
 def _check(lut: Lut) -> None:
     others = [lut._column(name) for name in ("energy_mj", "peak_memory_bytes")]
-    lengths = {len(column) for column in (lut.keys, lut.latency_ms, lut.lo_ms, lut.hi_ms, lut.n, lut.source, *others)}
+    optional = [lut._column(name) for name in _OPTIONAL]
+    lengths = {len(column) for column in (lut.keys, lut.latency_ms, lut.n, lut.source, *optional)}
     if len(lengths) != 1:
         raise ArtefactError("the columns of the table have different lengths")
     if len(set(lut.keys)) < len(lut.keys):
@@ -289,9 +297,8 @@ def _check(lut: Lut) -> None:
     absent = np.array([source == "absent" for source in lut.source], dtype=np.bool_)
     positive = np.isfinite(lut.latency_ms) & (lut.latency_ms > 0)
     _check_rows(lut, np.where(absent, lut.latency_ms == 0, positive), "latency is not a positive number")
-    known = ~(np.isnan(lut.lo_ms) & np.isnan(lut.hi_ms))
-    around = (lut.lo_ms >= 0) & (lut.lo_ms <= lut.latency_ms) & (lut.latency_ms <= lut.hi_ms) & np.isfinite(lut.hi_ms)
-    _check_rows(lut, ~known | around, "interval does not hold its latency")
+    _check_interval(lut, lut.lo_ms, lut.latency_ms, lut.hi_ms, "latency")
+    _check_interval(lut, lut._column("energy_lo_mj"), others[0], lut._column("energy_hi_mj"), "energy")
     for column, name in zip(others, ("energy", "peak memory"), strict=True):
         good = np.isnan(column) | (np.isfinite(column) & np.where(absent, column == 0, column > 0))
         _check_rows(lut, good, f"{name} is not a positive number")
@@ -310,6 +317,12 @@ def _check(lut: Lut) -> None:
         content_hash(lut.provenance)
     except (TypeError, ValueError) as error:
         raise ArtefactError(f"the provenance holds what JSON cannot: {error}") from error
+
+
+def _check_interval(lut: Lut, low: Floats, value: Floats, high: Floats, name: str) -> None:
+    none = np.isnan(low) & np.isnan(high)
+    around = (low >= 0) & (low <= value) & (value <= high) & np.isfinite(high)
+    _check_rows(lut, none | around, f"interval does not hold its {name}")
 
 
 def _check_rows(lut: Lut, good: NDArray[np.bool_], problem: str) -> None:
@@ -338,7 +351,7 @@ def _from_document(document: object) -> Lut:
     offset_ms = document.get(_OFFSET_FIELD, 0.0)
     if not _is_number(scale) or not _is_number(offset_ms) or not isinstance(fitted_on, int):
         raise ArtefactError("the table's factor is not a number")
-    names = _CELL_FIELDS if version > 1 else _FIRST_CELL_FIELDS
+    names = (_FIRST_CELL_FIELDS, _SECOND_CELL_FIELDS, _SECOND_CELL_FIELDS, _CELL_FIELDS)[version - 1]
     cells = [_row(row, names) for row in rows]
     return Lut.from_cells(cells, provenance, scale=float(scale), scale_fitted_on=fitted_on, offset_ms=float(offset_ms))
 
@@ -346,10 +359,9 @@ def _from_document(document: object) -> Lut:
 def _row(row: object, names: Sequence[str]) -> LutCell:
     if not isinstance(row, dict) or set(row) != set(names):
         raise ArtefactError(f"a row of the table has not the fields {', '.join(names)}: {row!r}")
-    row = {"energy_mj": None, "peak_memory_bytes": None, **row}
+    row = {**dict.fromkeys(_OPTIONAL), **row}
     numbers = all(_is_number(row[name]) for name in ("latency_ms", "n"))
-    optional = ("lo_ms", "hi_ms", "energy_mj", "peak_memory_bytes")
-    bounds = all(row[name] is None or _is_number(row[name]) for name in optional)
+    bounds = all(row[name] is None or _is_number(row[name]) for name in _OPTIONAL)
     words = all(isinstance(row[name], str) for name in ("key", "source"))
     whole = isinstance(row["n"], int) and isinstance(row["peak_memory_bytes"], int | None)
     if not (numbers and bounds and words and whole):

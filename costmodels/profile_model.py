@@ -16,6 +16,7 @@ from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
 from ..profiler.energy.measure import PURPOSE as ENERGY
 from ..profiler.energy.meter import Meter
+from ..profiler.energy.rails import sensors_of
 from ..profiler.errors import (
     BrokenModel,
     EdgecostError,
@@ -196,7 +197,8 @@ def _energy(
 ) -> Measurement:
     made = energy_bench(settings, bench, meter).measure(Task(workload, ENERGY), setting.stage)
     if store is not None:
-        store.put_sensor(meter.facts.sensor())
+        for sensor in sensors_of(meter):
+            store.put_sensor(sensor)
         store.put_workload(workload)
         store.record(made)
     return made

@@ -83,7 +83,12 @@ def sessions_agree(sessions_ms: Sequence[float], within: float) -> bool:
 
 def repeatability_radius(samples: Sequence[Sample], quantile: float = 0.9) -> float | None:
     """Relative difference between two sessions that this share of graphs stays within; None without repetitions."""
-    pairs = [sample.sessions_ms[:2] for sample in samples if len(sample.sessions_ms) > 1]
+    return sessions_radius([sample.sessions_ms for sample in samples], quantile)
+
+
+def sessions_radius(sessions: Sequence[Sequence[float]], quantile: float = 0.9) -> float | None:
+    """The same of any positive quantity: for each graph what each session said."""
+    pairs = [one[:2] for one in sessions if len(one) > 1]
     if not pairs:
         return None
     return float(np.quantile([abs(second / first - 1.0) for first, second in pairs], quantile, method="higher"))

@@ -24,6 +24,11 @@ _STATUS = {status.value: status for status in Status}
 _Values = Callable[[Sequence[object]], tuple[object, ...]]
 
 
+def energy_of(status: object, numbers: Iterable[object]) -> Energy:
+    """An energy from its status and the columns ``ENERGY``."""
+    return Energy(Reading(status), **dict(zip(ENERGY, numbers, strict=True)))  # type: ignore[arg-type]
+
+
 class MeasurementRows:
     """Reads rows with these columns; ``payload`` and ``conditions`` may be missing."""
 
@@ -57,10 +62,7 @@ class MeasurementRows:
 
     def _energy_of(self, row: Sequence[object]) -> Energy | None:
         status = row[self._energy_status]
-        if status is None:
-            return None
-        numbers = dict(zip(ENERGY, self._energy(row), strict=True))
-        return Energy(Reading(status), **numbers)  # type: ignore[arg-type]
+        return None if status is None else energy_of(status, self._energy(row))
 
     def _memory_of(self, row: Sequence[object]) -> PeakMemory | None:
         status = row[self._memory_status]

@@ -10,12 +10,12 @@ from functools import cache
 from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, literal, select, true, tuple_
 
 from ..profiler.errors import UsageError
-from ..profiler.records import Json, Measurement, Quantity, Status
+from ..profiler.records import Energy, Json, Measurement, Quantity, Status
 from . import schema
 from .attempts import Attempt, close_attempt, lock_job
 from .codec import CODEC, encode_visits
 from .connect import insert_missing, now, stamp
-from .measurement_rows import ENERGY, LATENCY, MEMORY, TEXTS, MeasurementRows
+from .measurement_rows import ENERGY, LATENCY, MEMORY, TEXTS, MeasurementRows, energy_of
 
 #: Hashes in one statement; SQLite before 3.32 takes 999 parameters.
 _CHUNK = 500
@@ -79,8 +79,26 @@ def read(connection: Connection, wanted: Wanted) -> list[Measurement]:
     for statement in statements(wanted):
         rows = connection.execute(statement)
         found += map(MeasurementRows(rows.keys()).measurement, rows.all())
+    if wanted.with_visits:
+        found = _with_rails(connection, found)
     found.sort(key=lambda measurement: (measurement.started_at, measurement.measurement_id), reverse=wanted.newest)
     return found[: wanted.limit]
+
+
+def _with_rails(connection: Connection, found: list[Measurement]) -> list[Measurement]:
+    """The same with the energies of their rails, which few have."""
+    table = schema.measurement_energy
+    names = [one.measurement_id for one in found if one.energy is not None]
+    by_id: dict[str, dict[str, Energy]] = {}
+    for start in range(0, len(names), _CHUNK):
+        statement = (
+            select(table.c.measurement_id, table.c.rail, table.c.status, *(table.c[name] for name in ENERGY))
+            .where(table.c.rail != _WHOLE, table.c.measurement_id.in_(names[start : start + _CHUNK]))
+            .order_by(table.c.measurement_id, table.c.rail)
+        )
+        for measurement_id, rail, status, *numbers in connection.execute(statement):
+            by_id.setdefault(measurement_id, {})[rail] = energy_of(status, numbers)
+    return [replace(one, rails=by_id.get(one.measurement_id, {})) for one in found] if by_id else found
 
 
 def latest(connection: Connection, wanted: Wanted) -> Measurement | None:
@@ -187,12 +205,15 @@ def _record_readings(connection: Connection, measurement: Measurement) -> None:
     identity = {"measurement_id": measurement.measurement_id}
     energy, memory = measurement.energy, measurement.peak_memory
     if energy is not None:
-        row = {name: getattr(energy, name) for name in ENERGY}
-        row |= {"rail": _WHOLE, "status": energy.status.value}
-        connection.execute(insert(schema.measurement_energy), {**identity, **row})
+        rows = [identity | _energy_row(rail, one) for rail, one in {_WHOLE: energy, **measurement.rails}.items()]
+        connection.execute(insert(schema.measurement_energy), rows)
     if memory is not None:
         row = {name: getattr(memory, name) for name in MEMORY} | {"status": memory.status.value}
         connection.execute(insert(schema.measurement_memory), {**identity, **row})
+
+
+def _energy_row(rail: str, energy: Energy) -> dict[str, object]:
+    return {"rail": rail, "status": energy.status.value, **{name: getattr(energy, name) for name in ENERGY}}
 
 
 def _traces(measurement: Measurement) -> Iterator[dict[str, object]]:

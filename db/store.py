@@ -207,7 +207,7 @@ class Store:
         Args:
             usable_only: leave out those without a number of the quantity, those whose numbers may not be used, and
                 those retracted.
-            with_visits: read the raw visits too; else ``visits`` is empty.
+            with_visits: read what is bulky, too: raw visits, conditions and the energies of rails; else all are empty.
             of: the quantity; None is whichever they have, or none. Without ``usable_only`` it means nothing.
             limit: no more than so many, the oldest: a page.
             after: only those that come later; the last of a page leads to the next.

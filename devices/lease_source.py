@@ -35,7 +35,7 @@ class LeaseSource:
         spool: Spool,
         outbox: Outbox,
         told: Told,
-        sensor: Mapping[str, Json] | None = None,
+        sensors: Sequence[Mapping[str, Json]] = (),
     ) -> None:
         self._hold = hold
         self._left = list(jobs)
@@ -44,7 +44,7 @@ class LeaseSource:
         self._spool = spool
         self._outbox = outbox
         self._told = told
-        self._sensor = sensor
+        self._sensors = sensors
         self._job_of: dict[str, int] = {}
         self._stage: Stage | None = None
         self._is_full = False
@@ -91,7 +91,8 @@ class LeaseSource:
         stage = self.set_stage()
         # First: once it is sent, the hub does not hold the job any more, which would look like a loss.
         self._hold.answered(job.job_id)
-        self._outbox.put(result_of(job.job_id, self._hold.lease.lease_token, measurement, stage, sensor=self._sensor))
+        token = self._hold.lease.lease_token
+        self._outbox.put(result_of(job.job_id, token, measurement, stage, sensors=self._sensors))
         self._told(Weight.NOTE, f"{job.label or job.workload.name}: {_told_of(measurement)}")
 
     def _is_unwanted(self, measurement_id: str) -> bool:
@@ -104,11 +105,16 @@ def result_of(
     measurement: Measurement,
     stage: Stage,
     killed_by: str = "",
-    sensor: Mapping[str, Json] | None = None,
+    sensors: Sequence[Mapping[str, Json]] = (),
 ) -> Result:
-    """A measurement with all that it refers to."""
+    """A measurement with all that it refers to.
+
+    Args:
+        sensors: of its energy first, then of its rails'.
+    """
     environment, profile = dict(stage.environment.document), profile_document(stage.profile)
-    return Result(job_id, lease_token, measurement, environment, profile, killed_by, sensor)
+    whole = sensors[0] if sensors else None
+    return Result(job_id, lease_token, measurement, environment, profile, killed_by, whole, tuple(sensors[1:]))
 
 
 def _told_of(measurement: Measurement) -> str:

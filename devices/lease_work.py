@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..profiler.bench import Bench
 from ..profiler.conclusion import conclude
+from ..profiler.energy.rails import sensors_of
 from ..profiler.errors import (
     BadDocument,
     EdgecostError,
@@ -141,8 +142,8 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     settings = hold.lease.settings
     limits = [limit for limit in (settings.memory_limit_bytes, memory_limit_bytes(facts)) if limit is not None]
     settings = replace(settings, memory_limit_bytes=min(limits, default=None))
-    measure, sensor = _measuring(hold, desk, profile)
-    source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told, sensor)
+    measure, sensors = _measuring(hold, desk, profile)
+    source = LeaseSource(hold, jobs, stage_now, desk.spool, desk.outbox, desk.told, sensors)
     bench = open_bench(profile)
     supply = StoppableSupply(bench.supply)
     bench = replace(bench, supply=supply)
@@ -150,18 +151,18 @@ def _measure(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> None:
     measure(source, source.set_stage, settings, profile=profile, bench=bench)
 
 
-def _measuring(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> tuple[Measure, Mapping[str, Json] | None]:
-    """What measures the jobs of a lease, and the sensor that it does it with; no sensor for latencies."""
+def _measuring(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> tuple[Measure, list[Mapping[str, Json]]]:
+    """What measures the jobs of a lease, and the sensors that it does it with; none for latencies."""
     energy = hold.lease.energy
     if energy is None:
-        return desk.measure, None
+        return desk.measure, []
     try:
-        meter = meter_of(profile, desk.meter or None)
+        meter = meter_of(profile, desk.meter or None, desk.device_identity)
     except NoMeter as error:
-        return NoEnergyWork(Reading.UNSUPPORTED, error.message), None
+        return NoEnergyWork(Reading.UNSUPPORTED, error.message), []
     except (MeterError, UsageError) as error:
-        return NoEnergyWork(Reading.UNAVAILABLE, error.message), None
-    return EnergyWork(meter, energy), meter.facts.document()
+        return NoEnergyWork(Reading.UNAVAILABLE, error.message), []
+    return EnergyWork(meter, energy), [sensor.document for sensor in sensors_of(meter)]
 
 
 def _stage_now(hold: LeaseHold, desk: Desk, profile: RuntimeProfile) -> Stage:

@@ -203,6 +203,7 @@ class Result:
         killed_by: not empty when the agent died during the attempt: ``power_loss`` when the board was started again
             since, ``agent_died`` when only the agent was.
         environment, profile, sensor: documents of what the measurement refers to by hash; no sensor without an energy.
+        rail_sensors: likewise of the energies of its rails.
     """
 
     job_id: int
@@ -212,6 +213,7 @@ class Result:
     profile: Mapping[str, Json]
     killed_by: str = ""
     sensor: Mapping[str, Json] | None = None
+    rail_sensors: tuple[Mapping[str, Json], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
+from .errors import UsageError
 from .readings import Energy as Energy
 from .readings import PeakMemory as PeakMemory
 from .readings import Reading as Reading
@@ -285,6 +286,11 @@ class Measurement:
             temperature, memory, as far as the machine tells), and this workload's ``load_ms``, ``first_run_ms`` and
             ``compile_ms``. Empty for measurements of the first version.
         energy, peak_memory: None where it was not asked for.
+        rails: energies of single rails by name, where the meter of ``energy`` reads some beside the whole. They are no
+            parts of a sum: one may include another, or be included in the whole, or neither.
+
+    Raises:
+        UsageError: rails without the energy of the whole, or one without a name.
     """
 
     measurement_id: str
@@ -305,6 +311,11 @@ class Measurement:
     conditions: Mapping[str, Json] = field(repr=False, hash=False, default_factory=dict)
     energy: Energy | None = None
     peak_memory: PeakMemory | None = None
+    rails: Mapping[str, Energy] = field(hash=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rails and (self.energy is None or "" in self.rails):
+            raise UsageError("energies of rails stand beside that of the whole, each under its name")
 
     def says(self, quantity: Quantity) -> bool:
         """Whether there is a number of this quantity."""

@@ -167,16 +167,25 @@ def test_the_database_takes_no_number_that_is_none(furnished: Store) -> None:
     assert furnished.measurements(with_visits=True) == [measured()]
 
 
-def test_parts_of_a_device_may_stand_beside_the_whole_and_are_not_taken_for_it(furnished: Store) -> None:
-    furnished.record(measured(energy=ENERGY))
-    with furnished._database.write() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO measurement_energy (measurement_id, rail, status, message, scope, gross_median_mj,"
-                " gross_lo_mj, gross_hi_mj) VALUES ('m1', 'POM_5V_CPU', 'ok', '', 'cpu', 1.0, 1.0, 1.0)"
-            )
-        )
-    assert furnished.measurements(with_visits=True) == [measured(energy=ENERGY)]
+def test_rails_stand_beside_the_whole_come_back_with_it_and_are_not_taken_for_it(furnished: Store) -> None:
+    rails = {
+        "POM_5V_CPU": replace(ENERGY, scope="cpu", gross_median_mj=5.0, gross_lo_mj=4.5, gross_hi_mj=5.5),
+        "POM_5V_GPU": Energy(Reading.BELOW_RESOLUTION, "gpu", "0 mW above idle", SENSOR.sensor_hash, idle_mw=40.0),
+    }
+    whole, without = measured(energy=ENERGY, rails=rails), measured("m2", energy=ENERGY)
+    for one in (whole, without):
+        furnished.record(one)
+    assert furnished.measurements(with_visits=True) == [whole, without]
+    assert furnished.browsing.measurement(whole.measurement_id).rails == rails
+    # A list of measurements stays as long as it is, and each says the whole.
+    listed = furnished.measurements(of=Quantity.ENERGY)
+    assert [(one.energy, one.rails) for one in listed] == [(ENERGY, {})] * 2
+
+
+@pytest.mark.parametrize(("energy", "rail"), [(None, "POM_5V_CPU"), (ENERGY, "")])
+def test_a_rail_without_the_whole_or_without_a_name_is_no_measurement(energy: Energy | None, rail: str) -> None:
+    with pytest.raises(UsageError, match="stand beside that of the whole"):
+        measured(energy=energy, rails={rail: ENERGY})
 
 
 def test_a_database_of_the_version_before_is_lifted_with_all_that_it_holds(database_url: str) -> None:

@@ -150,7 +150,9 @@ def test_energies_of_a_known_law_are_predicted_in_millijoules_on_graphs_not_seen
     filled, told = with_energy_and_memory(rows, workloads, notebook.profile, known, others)
     assert [row.energy_mj for row in filled] == pytest.approx([cells.true_mj[0]] * 2, rel=0.1)
     assert [row.peak_memory_bytes for row in filled] == [None, None]
-    assert told == {"energy": "gross, of the module; 1 cells measured, 1 predicted"}
+    assert told["energy"] == "gross, of the module; 1 cells measured, 1 predicted"
+    assert str(told["energy_interval"]).startswith("measured: 95 % of the median over the windows")
+    assert all((row.energy_lo_mj or 0.0) < (row.energy_mj or 0.0) < (row.energy_hi_mj or 0.0) for row in filled)
 
 
 def test_a_latency_predictor_is_no_energy_predictor(cells: Cells, tmp_path: Path) -> None:

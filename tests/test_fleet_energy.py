@@ -18,7 +18,7 @@ from edgecost.devices.hub_connection import Place
 from edgecost.devices.sensors import find_sensors
 from edgecost.devices.service import AgentService
 from edgecost.hub.settings import HubSettings
-from edgecost.profiler.documents import document_of
+from edgecost.profiler.documents import decode, document_of
 from edgecost.profiler.energy.meter import Counts, MeterFacts
 from edgecost.profiler.energy.windows import EnergySettings
 from edgecost.profiler.errors import BadDocument
@@ -97,6 +97,21 @@ def test_an_energy_without_its_sensor_or_with_another_is_refused_whole(store: St
         with pytest.raises(BadDocument, match="a sensor that the result does not bring"):
             store.fleet.accept(board.agent_id, one)
     assert store.measurements(usable_only=False, of=None) == []
+
+
+def test_energies_of_rails_come_with_their_sensors_or_the_result_is_refused(store: Store, board: Board) -> None:
+    batch = store.fleet.lease(board.agent_id, 1, LEASE_S)
+    assert batch is not None
+    facts = replace(METER, name="ina3221x 6-0040 POM_5V_CPU", rail="POM_5V_CPU", scope="cpu", parent="POM_5V_IN")
+    rails = {"POM_5V_CPU": replace(MEASURED, scope="cpu", sensor_hash=facts.sensor().sensor_hash)}
+    made = with_energy(result(board, batch), MEASURED)
+    made = replace(made, measurement=replace(made.measurement, rails=rails))
+    with pytest.raises(BadDocument, match="a sensor that the result does not bring"):
+        store.fleet.accept(board.agent_id, made)
+    made = replace(made, rail_sensors=(dict(facts.sensor().document),))
+    assert store.fleet.accept(board.agent_id, decode(Result, document_of(made))).verdict == "accepted"
+    assert store.browsing.measurement(made.measurement.measurement_id).rails == rails
+    assert store.sensor(facts.sensor().sensor_hash) == facts.sensor()
 
 
 def test_an_energy_is_no_answer_to_who_asked_for_a_latency(store: Store) -> None:

@@ -15,13 +15,13 @@ from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.space_plan import plan_space
 from edgecost.db import Store
+from edgecost.profiler.documents import document_of
 from edgecost.profiler.energy.meter import Counts, MeterFacts
 from edgecost.profiler.energy.windows import EnergySettings
-from edgecost.profiler.errors import UsageError
 from edgecost.profiler.protocol import Settings
 from edgecost.profiler.readings import Energy, Reading
-from edgecost.profiler.records import Status
-from tests.fleet_store import Board, enrol
+from edgecost.profiler.records import Json, Status
+from tests.fleet_store import Board, campaign, enrol
 from tests.test_fleet_pool import result, true_ms
 
 METERS = {scope: MeterFacts("meter", "ina3221", "IN", scope, Counts.POWER, 40.0, 0.02) for scope in ("module", "wall")}
@@ -35,13 +35,18 @@ def measured(scope: str, value_mj: float) -> Energy:
     )  # fmt: skip
 
 
-def work_off(store: Store, board: Board, factor: float, scope: str = "") -> int:
-    """Do all jobs that a board is given: energies of a scope, else latencies, by the law and its factor."""
+def work_off(store: Store, board: Board, factor: float, scope: str = "", wobble: float = 0.0) -> int:
+    """Do all jobs that a board is given: energies of a scope, else latencies, by the law and its factor.
+
+    Args:
+        wobble: by which every other energy is too high, and those between too low.
+    """
     done = 0
     while batch := store.fleet.lease(board.agent_id, 1, 60.0):
         made = result(board, batch, 0, factor, Status.OK)
         if batch.settings.get("energy"):
-            energy = measured(scope, 3.0 * factor * true_ms(batch.jobs[0].job.graph_hash))
+            sign = 1 if done % 2 else -1
+            energy = measured(scope, (1 + sign * wobble) * 3.0 * factor * true_ms(batch.jobs[0].job.graph_hash))
             sensor = dict(METERS[scope].sensor().document)
             made = replace(made, measurement=replace(made.measurement, latency=None, energy=energy), sensor=sensor)
         store.fleet.accept(board.agent_id, made)
@@ -80,14 +85,61 @@ def test_boards_of_different_power_make_one_table_of_energies(store: Store, tiny
         assert cell.energy_mj == pytest.approx(3.0 * 1.1 * true_ms(made.graph_hash), rel=1e-6)
 
 
-def test_meters_that_include_different_things_are_not_put_together(store: Store, tiny: Space) -> None:
+def test_meters_that_include_different_things_leave_energies_out_and_latencies_in(store: Store, tiny: Space) -> None:
     first, second = enrol(store, "nano-1"), enrol(store, "nano-2")
     pool = choose_pool(store, "pool=nano")
     plan(store, pool, tiny)
     work_off(store, second, 1.0, "wall")
     work_off(store, first, 1.0, "module")
-    with pytest.raises(UsageError, match=r"do not include the same \(nano-1: module; nano-2: wall\)"):
-        build_pool_lut(store, tiny, pool)
+    table = build_pool_lut(store, tiny, pool)
+    assert {cell.source for cell in table.cells} == {"measured"}
+    assert {cell.energy_mj for cell in table.cells} == {None}
+    said = "the boards' meters do not include the same (nano-1: module; nano-2: wall)"
+    assert table.provenance["energy_left_out"] == said
+    assert "energy" not in table.provenance
+    # One of them alone has a table with its own.
+    alone = build_pool_lut(store, tiny, choose_pool(store, "pool=nano,name=nano-2"))
+    assert str(alone.provenance["energy"]).startswith("gross, of the wall")
+    assert "energy_left_out" not in alone.provenance
+
+
+def test_a_board_that_was_given_another_meter_leaves_energies_out_too(store: Store, tiny: Space) -> None:
+    board = enrol(store, "nano-1")
+    pool = choose_pool(store, "pool=nano")
+    plan(store, pool, tiny)
+    work_off(store, board, 1.0, "module")
+    store.open_campaign("again", "energy", _settings(pool), "pool=nano")
+    campaign(store, 1, name="again")
+    work_off(store, board, 1.0, "wall")
+    table = build_pool_lut(store, tiny, pool)
+    assert "module and wall are different quantities" in str(table.provenance["energy_left_out"])
+
+
+def _settings(pool: Pool) -> dict[str, Json]:
+    asked: dict[str, Json] = {"runtime": pool.runtime, "profile_hash": pool.profile.profile_hash}
+    return {**asked, "protocol": document_of(Settings()), "energy": document_of(EnergySettings())}
+
+
+def test_what_boards_differ_by_beside_their_factors_stands_in_the_interval(store: Store, tiny: Space) -> None:
+    first, second = enrol(store, "nano-1"), enrol(store, "nano-2")
+    pool = choose_pool(store, "pool=nano")
+    plan(store, pool, tiny)
+    work_off(store, second, 1.0, "module", wobble=0.04)
+    work_off(store, first, 1.0, "module")
+    table = build_pool_lut(store, tiny, pool)
+    radius = table.provenance["energy_repeatability_radius"]
+    assert isinstance(radius, float)
+    assert 0.02 < radius < 0.1
+    spread = table.provenance["energy_boards_spread"]
+    assert isinstance(spread, float)
+    assert spread < 0.04
+    for cell in table.cells:
+        assert cell.energy_mj is not None
+        assert cell.energy_lo_mj is not None
+        assert cell.energy_hi_mj is not None
+        assert cell.energy_lo_mj <= cell.energy_mj / (1 + radius) * 1.0001
+        assert cell.energy_hi_mj >= cell.energy_mj * (1 + radius) * 0.9999
+    assert "±" in str(table.provenance["energy_interval"])
 
 
 def test_a_board_without_a_meter_takes_no_part_in_energies(store: Store, tiny: Space) -> None:

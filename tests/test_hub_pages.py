@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from edgecost.db import Store
 from edgecost.hub import pages
 from edgecost.profiler.fleet_protocol import Enrolment
 from edgecost.profiler.protocol import Settings
+from edgecost.profiler.readings import Energy, Reading
 from edgecost.profiler.records import Device
 from edgecost.profiler.workload import Workload
 from tests.fleet_store import PROFILE, campaign, enrol, hello_of, result, workload
@@ -126,6 +128,26 @@ def test_a_board_shows_its_measurements_and_a_measurement_its_graph(store: Store
         assert one.measurement_id in viewer.get(f"/workloads/{one.graph_hash}").text
     assert viewer.get("/workloads?q=sigmoid_2").text.count("<tr>") == 2
     assert "Nothing was found" in viewer.get("/workloads?q=%25").text
+
+
+def test_a_measurement_shows_the_energies_of_its_rails_beside_the_whole(store: Store, viewer: Visitor) -> None:
+    board = enrol(store, "nano-1")
+    campaign(store, 1)
+    batch = store.fleet.lease(board.agent_id, 1, 60.0)
+    assert batch is not None
+    whole = Energy(Reading.OK, "module", gross_median_mj=12.0, gross_lo_mj=11.8, gross_hi_mj=12.2)
+    rails = {
+        "POM_5V_CPU": replace(whole, scope="cpu", gross_median_mj=7.25, gross_lo_mj=7.0, gross_hi_mj=7.5),
+        "POM_5V_<GPU>": Energy(Reading.BELOW_RESOLUTION, "gpu", "nothing runs there"),
+    }
+    made = result(board, batch)
+    made = replace(made, measurement=replace(made.measurement, energy=whole, rails=rails))
+    store.fleet.accept(board.agent_id, made)
+    page = viewer.get(f"/measurements/{made.measurement.measurement_id}").text
+    assert "POM_5V_CPU" in page
+    assert "7.25 mJ" in page
+    assert "below resolution" in page
+    assert "POM_5V_&lt;GPU&gt;" in page
 
 
 def test_a_board_that_says_the_same_again_is_held_against_itself(store: Store, viewer: Visitor) -> None:

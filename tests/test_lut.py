@@ -154,7 +154,7 @@ def test_the_table_of_somebodys_own_space_is_priced_with_that_space() -> None:
 def mixed() -> Lut:
     rows = [
         LutCell("a", 1e-7, 0.5e-7, 2e-7, 12, "measured"),
-        LutCell("b", 1 / 3, 0.2, 0.5, 0, "predicted"),
+        LutCell("b", 1 / 3, 0.2, 0.5, 0, "predicted", 0.7, None, 0.6, 0.9),
         LutCell("c", 2.0, None, None, 0, "interpolated"),
         LutCell("d", 0.0, 0.0, 0.0, 0, "absent"),
     ]
@@ -180,18 +180,24 @@ def test_the_constant_of_a_correction_is_kept_and_added_once_to_each_network(tmp
     np.testing.assert_array_equal(back.price(archs), 0.5 * lut.price(archs, corrected=False) - 3.0)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_file_of_an_older_schema_is_read(tmp_path: Path, version: int) -> None:
-    document = json.loads(mixed().save(tmp_path / "table.json").read_text(encoding="utf-8"))
+    lacking = {"energy_lo_mj": None, "energy_hi_mj": None} | ({"energy_mj": None} if version == 1 else {})
+    expected = Lut.from_cells(
+        [replace(row, **lacking) for row in mixed().cells], mixed().provenance, scale=1.1, scale_fitted_on=8
+    )
+    document = json.loads(expected.save(tmp_path / "table.json").read_text(encoding="utf-8"))
     document["schema_version"] = version
-    del document["offset_ms"]
-    if version == 1:
-        for row in document["cells"]:
+    if version < 3:
+        del document["offset_ms"]
+    for row in document["cells"]:
+        del row["energy_lo_mj"], row["energy_hi_mj"]
+        if version == 1:
             del row["energy_mj"], row["peak_memory_bytes"]
     document["content_sha256"] = content_hash({k: v for k, v in document.items() if k != "content_sha256"})
     (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
     back = Lut.load(tmp_path / "old.json")
-    assert (back.cells, back.scale, back.offset_ms) == (mixed().cells, 1.1, 0.0)
+    assert (back.cells, back.scale, back.offset_ms) == (expected.cells, 1.1, 0.0)
 
 
 def test_the_file_keeps_to_the_published_schema(tmp_path: Path) -> None:
@@ -224,6 +230,8 @@ def change_cell(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (change_cell("latency_ms", True), "wrong type"),
         (change_cell("lo_ms", 1.0), "does not hold"),
         (change_cell("lo_ms", None), "does not hold"),
+        (change_cell("energy_lo_mj", 1.0), "interval does not hold its energy"),
+        (change_cell("energy_hi_mj", "1"), "wrong type"),
         (change_cell("n", 0), "visits"),
         (change_cell("n", 1.5), "wrong type"),
         (change_cell("source", "guessed"), "unknown source"),
@@ -235,7 +243,7 @@ def change_cell(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (lambda document: document.update(scale="1"), "not a number"),
         (lambda document: document.update(scale_fitted_on=0), "fitted on no network"),
         (lambda document: document["provenance"].pop("device"), "does not say: device"),
-        (lambda document: document.update(schema_version=4), "schema version 4"),
+        (lambda document: document.update(schema_version=5), "schema version 5"),
         (lambda document: document.update(scale=10**400), "too large"),
         (change_cell("n", 10**40), "too large"),
         (lambda document: document.update(schema_version="1"), "schema version '1'"),

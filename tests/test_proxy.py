@@ -217,6 +217,19 @@ def test_the_command_fits_and_what_it_wrote_predicts(tmp_path, model, capsys, mo
     named = ["--runtime", f"simulator:{FAST}", "--predictor", str(folder)]
     assert main(["predict", str(model), *named, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["profile"].startswith("simulator systolic 1 (systolic-64x64-ws")
+    energy = ["--runtime", f"simulator:{FAST}", "--metric", "energy", "--predictor", str(folder / "energy")]
+    assert main(["predict", str(model), *energy, "--json"]) == 0
+    millijoules = json.loads(capsys.readouterr().out)["total_mj"]
+    assert millijoules > 0
+    sides = ["--head", f"simulator:{FAST}", "--tail", "simulator:systolic", "--link", "1Gbit/s"]
+    proxies = ["--head-predictor", str(folder), "--head-energy", str(folder / "energy")]
+    assert main(["split", str(model), *sides, *proxies, "--json"]) == 0
+    cut = json.loads(capsys.readouterr().out)["cuts"][-1]
+    assert cut["board_energy"]["energy_mj"] == pytest.approx(millijoules)
+    assert cut["head"]["source"] == "predicted"
+    # A simulator that is asked itself has no use for one of them.
+    assert main(["split", str(model), *sides, *proxies[2:]]) == 2
+    assert "says the energy itself" in capsys.readouterr().err
     # A predictor of one design is not believed about another.
     assert main(["predict", str(model), "--runtime", "simulator:systolic", "--predictor", str(folder)]) == 8
 

@@ -18,11 +18,11 @@ from .pool_samples import PoolSamples, load_pool_samples
 def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPredictor | None = None) -> Lut:
     """Every cell of a space on the boards of a pool, and the factor to whole networks where some were measured.
 
-    Energies and peaks of memory stand in it where boards measured them.
+    Energies and peaks of memory stand in it where boards measured them; energies that cannot be put together are left
+    out, and ``energy_left_out`` of the provenance says why.
 
     Raises:
         GateError: a cell was neither measured nor can be predicted.
-        UsageError: as ``load_pool_energies``.
     """
     found = load_pool_samples(store, pool.boards, pool.profile)
     energies = load_pool_energies(store, pool.boards, pool.profile)
@@ -54,5 +54,11 @@ def told_of(found: PoolSamples, energies: PoolEnergies) -> dict[str, Json]:
         "boards_share_graphs": found.shared,
     }
     if energies.factors:
-        told |= {"energy_boards": dict(energies.factors), "energy_boards_share_graphs": energies.shared}
+        told |= {
+            "energy_boards": dict(energies.factors),
+            "energy_boards_spread": energies.spread,
+            "energy_boards_share_graphs": energies.shared,
+        }
+    if energies.left_out:
+        told["energy_left_out"] = energies.left_out
     return told

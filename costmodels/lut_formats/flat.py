@@ -31,7 +31,10 @@ Value = str | int | float | None
 COLUMNS = (
     "key", "layer", "kind", "block", "input_shape", "output_shape",
     "latency_ms", "lo_ms", "hi_ms", "energy_mj", "peak_memory_bytes", "n", "source",
+    "energy_lo_mj", "energy_hi_mj",
 )  # fmt: skip
+#: Columns of numbers that may be missing.
+_REALS = ("lo_ms", "hi_ms", "energy_mj", "energy_lo_mj", "energy_hi_mj")
 _UNITS: tuple[tuple[Metric, str], ...] = (("latency", "ms"), ("energy", "mJ"), ("memory", "bytes"))
 
 
@@ -55,6 +58,8 @@ def flat_rows(lut: Lut, space: Space) -> list[dict[str, Value]]:
                 "peak_memory_bytes": found.peak_memory_bytes,
                 "n": found.n,
                 "source": found.source,
+                "energy_lo_mj": found.energy_lo_mj,
+                "energy_hi_mj": found.energy_hi_mj,
             }
         )
     return rows
@@ -129,7 +134,7 @@ class ParquetFormat(FlatFormat):
             import pyarrow.parquet as pq
         except ImportError as error:
             raise MissingPackage("pyarrow is needed for the format 'parquet'", remedy="pip install pyarrow") from error
-        kinds = {"latency_ms": pa.float64(), "lo_ms": pa.float64(), "hi_ms": pa.float64(), "energy_mj": pa.float64()}
+        kinds = dict.fromkeys(("latency_ms", *_REALS), pa.float64())
         kinds |= {"peak_memory_bytes": pa.int64(), "n": pa.int64()}
         schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
         sink = pa.BufferOutputStream()
@@ -179,7 +184,7 @@ class SqliteFormat(FlatFormat):
     def render(self, lut: Lut, space: Space) -> bytes:
         """Made in a temporary folder: a database is written by pages, and a table whole or not at all."""
         kinds = {"n": "INTEGER NOT NULL", "peak_memory_bytes": "INTEGER", "latency_ms": "REAL NOT NULL"}
-        kinds |= dict.fromkeys(("lo_ms", "hi_ms", "energy_mj"), "REAL")
+        kinds |= dict.fromkeys(_REALS, "REAL")
         columns = ", ".join(f"{name} {kinds.get(name, 'TEXT NOT NULL')}" for name in COLUMNS)
         told = {
             **lut.provenance,

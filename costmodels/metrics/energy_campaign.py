@@ -9,6 +9,7 @@ from ...db import Store
 from ...devices.host import memory_limit_bytes
 from ...devices.virtual.door import energy_bench, open_bench
 from ...profiler.energy.meter import Meter
+from ...profiler.energy.rails import sensors_of
 from ...profiler.energy.windows import EnergySettings
 from ...profiler.protocol import Settings
 from ...profiler.records import Measurement
@@ -54,7 +55,8 @@ def measure_energies(
         MeterError: the meter cannot be read any more; what was measured is kept.
     """
     setting.store_in(store)
-    store.put_sensor(meter.facts.sensor())
+    for sensor in sensors_of(meter):
+        store.put_sensor(sensor)
     distinct = {(one.workload.graph_hash, one.purpose): one for one in wanted}
     known = set() if again else _known(store, setting, meter.facts.scope)
     left = [one for key, one in distinct.items() if key not in known]

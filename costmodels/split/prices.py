@@ -141,16 +141,17 @@ def _of_energy(price: GraphEnergy) -> HalfEnergy | None:
     return HalfEnergy(price.total_mj, price.lo_mj, price.hi_mj, price.is_lower_bound)
 
 
-def open_pricer(side: Side, folder: Path, energy_folder: Path) -> Pricer:
+def open_pricer(side: Side, folder: Path, energy_folder: Path, *, asks_simulator: bool = True) -> Pricer:
     """What prices halves on a side: its simulator, else the predictors in these folders.
 
     Args:
         energy_folder: energies are not known where there is none.
+        asks_simulator: False for a proxy in front of it: its predictors price then, as those of a machine.
 
     Raises:
         ArtefactError: there is no predictor of latency, or one was trained for another profile.
     """
-    if side.simulator is not None:
+    if side.simulator is not None and asks_simulator:
         return SimulatorPricer(side.simulator)
     if not (folder / "predictor.json").exists():
         raise ArtefactError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...profiler.records import Json
+from ...profiler.records import VIRTUAL, Json
 from ..records import Job
 
 
@@ -49,6 +49,11 @@ class Agent:
     def usable(self) -> tuple[Offer, ...]:
         return tuple(offer for offer in self.offers if offer.profile_hash)
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it plays a device: its numbers are no board's. It says so itself."""
+        return self.description.startswith(f"{VIRTUAL}: ")
+
     def all_labels(self) -> dict[str, list[str]]:
         """Its own labels and those that every board has by itself, as a selector reads them."""
         found = {key: [value] for key, value in self.labels.items()}
@@ -57,6 +62,7 @@ class Agent:
             "name": [self.name],
             "device": [self.device_identity],
             "runtime": [offer.name for offer in self.usable],
+            "virtual": ["yes" if self.is_virtual else "no"],
         }
 
 

@@ -99,6 +99,10 @@ def _put_references(connection: Connection, agent_id: str, result: Result, known
         raise BadDocument("the runtime profile is not the one that the measurement refers to")
     if measurement.energy is not None and measurement.energy.sensor_hash is not None:
         _put_sensor(connection, measurement.energy.sensor_hash, result.sensor)
+    brought = {Sensor(document).sensor_hash: document for document in result.rail_sensors}
+    for energy in measurement.rails.values():
+        if energy.sensor_hash is not None:
+            _put_sensor(connection, energy.sensor_hash, brought.get(energy.sensor_hash))
     if environment.environment_hash not in known:
         workloads.put_environment(connection, environment)
     if profile.profile_hash not in known:

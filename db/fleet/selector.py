@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...profiler.errors import UsageError
 
 #: Labels that every board has without being given them; ``runtime`` has several values.
-RESERVED = ("name", "device", "runtime")
+RESERVED = ("name", "device", "runtime", "virtual")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _TERM = re.compile(rf"({_KEY.pattern})(!?=)(.+)")

@@ -78,7 +78,21 @@ def _whole(rails: list[_Rail], known: RailSet) -> FoundSensor:
         offset_mw=_added([rail.facts.offset_mw for rail in chosen]),
         note=f"{known.board}; {_NOTE}",
     )
-    return FoundSensor(facts, partial(opened_together, [rail.opener for rail in chosen]), is_whole=True)
+    beside = [rail for rail in rails if rail.name not in known.whole]
+    told = [*(chosen if len(chosen) > 1 else []), *beside]
+    return FoundSensor(
+        facts,
+        partial(opened_together, [rail.opener for rail in chosen], [rail.opener for rail in beside]),
+        is_whole=True,
+        rails=tuple(
+            replace(
+                rail.facts,
+                scope=known.parts[rail.name],
+                parent=facts.name if rail in chosen else known.parents.get(rail.name, ""),
+            )
+            for rail in told
+        ),
+    )
 
 
 def _added(values: list[float | None]) -> float | None:

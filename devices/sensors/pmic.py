@@ -8,11 +8,13 @@ Each reading takes about 23 ms of the firmware, which is why latencies are not m
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ...profiler.energy.meter import Counts, MeterFacts
 from ..commands import Commands
-from .source import FoundSensor, Problem
+from .source import FoundSensor, Known, Problem, Railed
 
 _ARGV = ("vcgencmd", "pmic_read_adc")
 _LINE = re.compile(r"\s*(\w+)_([AV])\s+(?:current|volt)\(\d+\)=([0-9.]+|nan)[AV]\s*")
@@ -32,14 +34,28 @@ def find(commands: Commands) -> tuple[list[FoundSensor], list[Problem]]:
         what = (answer.stderr or answer.stdout).strip().partition("\n")[0]
         return [], [Problem(f"vcgencmd cannot be used: {what}", "join the group video, and log in again", True)]
     try:
-        power_mw(answer.stdout)
+        names = list(rails_mw(answer.stdout))
     except ValueError as error:
         return [], [Problem(f"vcgencmd pmic_read_adc says something unknown: {error}")]
-    return [FoundSensor(_FACTS, partial(_Pmic, commands), is_whole=True)], []
+    # What hangs on a rail is known by its name only: its scope is no more than that.
+    rails = tuple(
+        replace(_FACTS, name=f"pmic {name}", rail=name, scope="rail", note="", parent=_FACTS.name) for name in names
+    )
+    return [FoundSensor(_FACTS, partial(_opened, commands, names), is_whole=True, rails=rails)], []
+
+
+def _opened(commands: Commands, names: Sequence[str]) -> Railed:
+    whole = _Pmic(commands)
+    return Railed(whole, [Known(partial(whole.last, name)) for name in names])
 
 
 def power_mw(text: str) -> float:
-    """The sum over all rails that have both a current and a voltage.
+    """The sum over all rails; raises as ``rails_mw``."""
+    return sum(rails_mw(text).values())
+
+
+def rails_mw(text: str) -> dict[str, float]:
+    """Each rail that has both a current and a voltage, by name.
 
     Raises:
         ValueError: there is none, or a value of one is no number: a sum without it would be too low.
@@ -53,21 +69,30 @@ def power_mw(text: str) -> float:
     pairs = amperes.keys() & volts.keys()
     if not pairs:
         raise ValueError(f"no rail in {text[:80]!r}")
-    total = sum(amperes[name] * volts[name] for name in sorted(pairs))
-    if total != total:
+    rails = {name: amperes[name] * volts[name] * 1e3 for name in sorted(pairs)}
+    if any(value != value for value in rails.values()):
         raise ValueError("a rail is not a number")
-    return total * 1e3
+    return rails
 
 
 class _Pmic:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
+        self._last: Mapping[str, float] = {}
 
     def read(self) -> float:
+        self._last = {}
         answer = self._commands.run(_ARGV)
         if answer is None or answer.returncode != 0:
             raise OSError("vcgencmd gave no answer")
-        return power_mw(answer.stdout)
+        self._last = rails_mw(answer.stdout)
+        return sum(self._last.values())
+
+    def last(self, name: str) -> float:
+        """What a rail took in the last reading; raises OSError where that gave nothing."""
+        if name not in self._last:
+            raise OSError(f"{name} was not read")
+        return self._last[name]
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -1,10 +1,12 @@
 """RAPL by powercap: energy counters of Intel and AMD processors, unwrapped; most systems keep them to root.
 
 ``psys`` includes the packages and is never added to them; ``intel-rapl-mmio`` counts them again and is left out.
+``dram`` lies below its package's folder and counts what the package does not.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from .source import CounterFault, FoundSensor, OpenFile, Problem, opened_togethe
 _PERIOD_S = 0.01
 #: What a scope has in it and what not, by what Intel's zones are of.
 _NOTES = {"package": "without memory modules", "psys": "the platform, with the packages in it"}
+#: Zones that no package includes.
+_BESIDE = frozenset({"psys", "dram"})
 _REMEDY = (
     "as root, until the next start: chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj; for good, a line in"
     " /etc/tmpfiles.d/rapl.conf: z /sys/class/powercap/intel-rapl:*/energy_uj 0444 - - -"
@@ -44,8 +48,8 @@ def find(root: Path) -> tuple[list[FoundSensor], list[Problem]]:
         if is_package:
             packages.append(FoundSensor(facts, opener))
         else:
-            parts.append(FoundSensor(facts, opener, parent="" if name == "psys" else _parent_of(zone)))
-    return [*_together(packages), *parts], problems
+            parts.append(FoundSensor(facts, opener, parent="" if name in _BESIDE else _parent_of(zone)))
+    return [*_together(packages, parts), *parts], problems
 
 
 def _parent_of(zone: Path) -> str:
@@ -53,16 +57,26 @@ def _parent_of(zone: Path) -> str:
     return text_of(zone.with_name(zone.name.rpartition(":")[0]) / "name") or "package"
 
 
-def _together(packages: list[FoundSensor]) -> list[FoundSensor]:
-    """All packages as one sensor: a machine with two sockets takes what both take."""
-    if len(packages) == 1:
-        return [FoundSensor(packages[0].facts, packages[0].open, is_whole=True)]
+def _together(packages: list[FoundSensor], parts: list[FoundSensor]) -> list[FoundSensor]:
+    """All packages as one sensor: a machine with two sockets takes what both take. The zones are its rails."""
     if not packages:
         return []
+    beside = [one.open for one in parts]
+    rails = tuple(_rail(one, one.parent) for one in parts)
+    if len(packages) == 1:
+        opener = partial(opened_together, [packages[0].open], beside)
+        return [FoundSensor(packages[0].facts, opener, is_whole=True, rails=rails)]
     names = "+".join(one.facts.rail for one in packages)
     steps = [one.facts.resolution for one in packages if one.facts.resolution is not None]
     facts = _facts(f"rapl {names}", names, "package", sum(steps) if len(steps) == len(packages) else None)
-    return [FoundSensor(facts, partial(opened_together, [one.open for one in packages]), is_whole=True), *packages]
+    opener = partial(opened_together, [one.open for one in packages], beside)
+    rails = (*(_rail(one, facts.name) for one in packages), *rails)
+    return [FoundSensor(facts, opener, is_whole=True, rails=rails), *packages]
+
+
+def _rail(zone: FoundSensor, parent: str) -> MeterFacts:
+    """A zone as a rail. Two sockets have a zone ``core`` each: with the package's name they are two."""
+    return replace(zone.facts, rail=zone.facts.name.removeprefix("rapl "), parent=parent)
 
 
 def _step_mj(zone: Path) -> float | None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -41,12 +42,14 @@ class FoundSensor:
     Attributes:
         is_whole: whether it is what the device takes as a whole; others are parts.
         parent: the rail that includes this one; empty for none.
+        rails: what is read beside it, in the order of ``Railed.rails``, where ``open`` gives such a source.
     """
 
     facts: MeterFacts
     open: Callable[[], Source] = field(compare=False)
     is_whole: bool = False
     parent: str = ""
+    rails: tuple[MeterFacts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,22 +112,68 @@ class Sum:
 
     def __init__(self, parts: Sequence[Source]) -> None:
         self._parts = parts
+        self._last: list[float] = []
 
     def read(self) -> float:
         """Their sum; one that gives nothing leaves no sum."""
-        return sum(part.read() for part in self._parts)
+        self._last = []  # what is not read this time is not known, whatever it was before
+        for part in self._parts:
+            self._last.append(part.read())
+        return sum(self._last)
 
     def close(self) -> None:
         for part in self._parts:
             part.close()
 
+    def last(self, at: int) -> float:
+        """What a part said in the last reading; raises OSError where it said nothing."""
+        if at >= len(self._last):
+            raise OSError("it was not read")
+        return self._last[at]
 
-def opened_together(openers: Sequence[Callable[[], Source]]) -> Source:
-    """All of them, or none: those that are open are closed when one cannot be opened.
+
+class Known:
+    """A part of what was read already: looking at it reads nothing."""
+
+    def __init__(self, look: Callable[[], float]) -> None:
+        self.read = look
+
+    def close(self) -> None:
+        """Closed with what it is a part of."""
+
+
+class Railed:
+    """The whole as a source, and the rails beside it; ``close`` closes all of them."""
+
+    def __init__(self, whole: Source, rails: Sequence[Source]) -> None:
+        self._whole = whole
+        self.rails = rails
+
+    def read(self) -> float:
+        return self._whole.read()
+
+    def close(self) -> None:
+        for one in (self._whole, *self.rails):
+            one.close()
+
+
+def opened_together(openers: Sequence[Callable[[], Source]], beside: Sequence[Callable[[], Source]] = ()) -> Source:
+    """The whole that these make up, with its rails: these, where there are several, and then those ``beside``.
+
+    All are opened, or none.
 
     Raises:
         OSError: as the opening of one.
     """
+    found = _opened([*openers, *beside])
+    own, rails = found[: len(openers)], found[len(openers) :]
+    if len(own) > 1:
+        whole = Sum(own)
+        return Railed(whole, [*(Known(partial(whole.last, at)) for at in range(len(own))), *rails])
+    return Railed(own[0], rails) if rails else own[0]
+
+
+def _opened(openers: Sequence[Callable[[], Source]]) -> list[Source]:
     found: list[Source] = []
     try:
         for opener in openers:
@@ -133,4 +182,4 @@ def opened_together(openers: Sequence[Callable[[], Source]]) -> Source:
         for one in found:
             one.close()
         raise
-    return found[0] if len(found) == 1 else Sum(found)
+    return found

@@ -24,7 +24,7 @@ from ..simulators.role import SimulatedCost, checked_cost
 from .catalogue import VirtualDevice, of_profile
 from .load import VirtualLoad
 from .machine import Machine
-from .sensors import SENSORS, SensorError, VirtualMeter
+from .sensors import RAILS, SENSORS, VirtualMeter
 
 
 def virtual_bench(profile: RuntimeProfile) -> Bench:
@@ -33,8 +33,11 @@ def virtual_bench(profile: RuntimeProfile) -> Bench:
     return Bench(VirtualSupply(profile.provider, device.seed), VirtualLoader(device))
 
 
-def virtual_meter(profile: RuntimeProfile, name: str | None) -> VirtualMeter:
-    """The sensor of a profile's virtual device, or one of another kind beside it.
+def virtual_meter(profile: RuntimeProfile, name: str | None, board: str = "") -> VirtualMeter:
+    """The sensor of a profile's virtual device, or one of another kind beside it; each time in a session of its own.
+
+    Args:
+        board: which of several boards of the profile; each has another sensor.
 
     Raises:
         UsageError: there is no sensor of this kind.
@@ -44,9 +47,15 @@ def virtual_meter(profile: RuntimeProfile, name: str | None) -> VirtualMeter:
     facts = SENSORS.get(kind)
     if facts is None:
         raise UsageError(f"there is no virtual sensor {kind!r}", remedy=f"one of {', '.join(SENSORS)}")
-    # One board has one sensor: what it is off by stays the same from session to session.
-    error = SensorError.drawn(facts, device.seed)
-    return VirtualMeter(Machine(device.character, device.seed), facts, device.seed, error=error)
+    # One board has one sensor: what it is off by stays the same from session to session. Chance does not.
+    session = _new_session(device.seed)
+    machine = Machine(device.character, session)
+    which = f"{device.seed}/{board}" if board else str(device.seed)
+    return VirtualMeter(machine, facts, session, rails=RAILS.get(kind, ()), board=which)
+
+
+def _new_session(seed: int) -> int:
+    return seed * 1_000_003 + uuid.uuid4().int % 1_000_000
 
 
 class VirtualSupply(RunnerSupply):
@@ -55,7 +64,7 @@ class VirtualSupply(RunnerSupply):
     def __init__(self, name: str, seed: int) -> None:
         super().__init__()
         self._name = name
-        self._session = seed * 1_000_003 + uuid.uuid4().int % 1_000_000
+        self._session = _new_session(seed)
 
     def prepare(self) -> None:
         """It starts in no time."""

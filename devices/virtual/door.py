@@ -38,8 +38,11 @@ def virtual_stage(profile: RuntimeProfile, device_identity: str) -> Stage:
     return Stage(profile, of_profile(profile).environment(), device_identity)
 
 
-def meter_of(profile: RuntimeProfile, name: str | None) -> Meter:
+def meter_of(profile: RuntimeProfile, name: str | None, board: str = "") -> Meter:
     """The power sensor of this machine, or that of the profile's virtual device; the device's own without a name.
+
+    Args:
+        board: which of several virtual devices of the profile; their sensors are not quite alike.
 
     Raises:
         UsageError: there is none of this name.
@@ -51,7 +54,7 @@ def meter_of(profile: RuntimeProfile, name: str | None) -> Meter:
         return open_meter(name)
     from .bench import virtual_meter
 
-    return virtual_meter(profile, name)
+    return virtual_meter(profile, name, board)
 
 
 def energy_bench(

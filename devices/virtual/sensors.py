@@ -6,9 +6,10 @@ What it reads is looked up in the machine's timeline.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ...profiler.energy.meter import Counts, MeterFacts
 from ...profiler.energy.trace import Trace
@@ -19,6 +20,30 @@ _NS_PER_S = 1e9
 #: Late by chance of a thread that wakes up to read, as a share of the period.
 _LATE_SHARE = 0.02
 
+
+@dataclass(frozen=True)
+class VirtualRail:
+    """A rail beside the whole: what it takes of the machine at rest, and of what it takes above that."""
+
+    facts: MeterFacts
+    of_idle: float
+    of_load: float
+
+
+def _rail(kind: str, rail: str, scope: str, of_idle: float, of_load: float) -> VirtualRail:
+    facts = replace(
+        presets.SENSORS[kind].facts, name=f"virtual {kind} {rail}", rail=rail, scope=scope, parent=f"virtual {kind}"
+    )
+    return VirtualRail(facts, of_idle, of_load)
+
+
+#: Rails of the kinds that have some; the shares are plausible and of no board. Nothing runs on the GPU.
+RAILS: Mapping[str, tuple[VirtualRail, ...]] = {
+    "ina3221x": (
+        _rail("ina3221x", "VIRTUAL_5V_CPU", "cpu", 0.25, 0.7),
+        _rail("ina3221x", "VIRTUAL_5V_GPU", "gpu", 0.1, 0.0),
+    ),
+}
 
 #: By the kinds of ``presets``.
 SENSORS: Mapping[str, MeterFacts] = {kind: one.facts for kind, one in presets.SENSORS.items()}
@@ -32,9 +57,9 @@ class SensorError:
     offset_mw: float = 0.0
 
     @classmethod
-    def drawn(cls, facts: MeterFacts, seed: int) -> SensorError:
-        """One of the sensors that come out of the factory."""
-        dice = random.Random(f"{facts.name}/{seed}")
+    def drawn(cls, facts: MeterFacts, board: int | str) -> SensorError:
+        """One of the sensors that come out of the factory: another board has another, and keeps it."""
+        dice = random.Random(f"{facts.name}/{board}")
         gain, offset_mw = facts.gain_error or 0.0, facts.offset_mw or 0.0
         return cls(dice.uniform(-gain, gain), dice.uniform(-offset_mw, offset_mw))
 
@@ -43,9 +68,10 @@ class VirtualMeter:
     """A sensor at a machine, as a ``Meter``.
 
     Args:
-        error: None for one drawn by the seed.
+        error: None for one drawn by ``board``, or by the seed where there is none.
         wraps_mj: a counter starts anew there, as 32 bits do; the readings say what it is known to wrap at, or a fault.
         is_jittered: reads at a random moment of each period; a reader that keeps its pace may keep step with the load.
+        rails: what it reads beside the whole.
     """
 
     def __init__(
@@ -57,11 +83,15 @@ class VirtualMeter:
         error: SensorError | None = None,
         wraps_mj: float | None = None,
         is_jittered: bool = True,
+        rails: Sequence[VirtualRail] = (),
+        board: str | None = None,
     ) -> None:
+        self._rails = tuple(rails)
+        self._board: int | str = seed if board is None else board
         self._machine = machine
         self._facts = facts
         self._seed = seed
-        self._error = error or SensorError.drawn(facts, seed)
+        self._error = error or SensorError.drawn(facts, self._board)
         self._wraps_mj = wraps_mj
         self._is_jittered = is_jittered
 
@@ -70,14 +100,83 @@ class VirtualMeter:
         return self._facts
 
     @property
+    def rails(self) -> tuple[MeterFacts, ...]:
+        """As ``RailedMeter.rails``."""
+        return tuple(rail.facts for rail in self._rails)
+
+    @property
     def machine(self) -> Machine:
         """What it stands at."""
         return self._machine
 
     @contextmanager
-    def recording(self) -> Iterator[_Recording]:
+    def recording(self) -> Iterator[_Recordings]:
         """As ``Meter.recording``: it reads from now on, by the machine's clock."""
-        yield _Recording(self._machine, self._facts, self._error, self._seed, self._wraps_mj, self._is_jittered)
+        machine, seed = self._machine, self._seed
+        whole = _Recording(machine, machine.timeline, self._facts, self._error, seed, self._wraps_mj, self._is_jittered)
+        rails = [
+            _Recording(
+                machine, _Share(machine, rail), rail.facts, SensorError.drawn(rail.facts, self._board), seed, None,
+                self._is_jittered,
+            )
+            for rail in self._rails
+        ]  # fmt: skip
+        yield _Recordings(whole, rails)
+
+
+class _Recordings:
+    """That of the whole, and those of the rails."""
+
+    def __init__(self, whole: _Recording, rails: Sequence[_Recording]) -> None:
+        self._whole = whole
+        self._rails = rails
+
+    def trace(self) -> Trace:
+        """As ``Recording.trace``."""
+        return self._whole.trace()
+
+    def rail_traces(self) -> tuple[Trace, ...]:
+        """As ``RailedRecording.rail_traces``."""
+        return tuple(rail.trace() for rail in self._rails)
+
+
+class _Line(Protocol):
+    """What a machine took, or one of its rails."""
+
+    @property
+    def begin_ns(self) -> int: ...
+
+    def power_mw(self, moment_ns: int) -> float: ...
+
+    def energy_mj(self, moment_ns: int) -> float: ...
+
+    def mean_mw(self, begin_ns: int, end_ns: int) -> float: ...
+
+
+class _Share:
+    """What a rail took of what the machine took."""
+
+    def __init__(self, machine: Machine, rail: VirtualRail) -> None:
+        self._line, self._rail = machine.timeline, rail
+        self._idle_mw = machine.character.idle_mw
+
+    @property
+    def begin_ns(self) -> int:
+        return self._line.begin_ns
+
+    def power_mw(self, moment_ns: int) -> float:
+        return self._of(self._line.power_mw(moment_ns))
+
+    def energy_mj(self, moment_ns: int) -> float:
+        seconds = (moment_ns - self.begin_ns) / _NS_PER_S
+        return self._of(self._line.energy_mj(moment_ns) / seconds) * seconds if seconds else 0.0
+
+    def mean_mw(self, begin_ns: int, end_ns: int) -> float:
+        return self._of(self._line.mean_mw(begin_ns, end_ns))
+
+    def _of(self, power_mw: float) -> float:
+        """Linear, so that it holds of a mean as of a moment."""
+        return self._rail.of_idle * self._idle_mw + self._rail.of_load * (power_mw - self._idle_mw)
 
 
 class _Recording:
@@ -86,12 +185,14 @@ class _Recording:
     def __init__(
         self,
         machine: Machine,
+        line: _Line,
         facts: MeterFacts,
         error: SensorError,
         seed: int,
         wraps_mj: float | None,
         is_jittered: bool,
     ) -> None:
+        self._line = line
         self._machine = machine
         self._facts = facts
         self._error = error
@@ -147,7 +248,7 @@ class _Recording:
         return rate_per_s > 0 and self._dice.random() < rate_per_s * self._facts.period_s
 
     def _value(self, moment_ns: int) -> float:
-        line, facts = self._machine.timeline, self._facts
+        line, facts = self._line, self._facts
         if facts.counts is Counts.ENERGY:
             # What it says is as old as its last update.
             aged_ns = (moment_ns - self._update_phase_ns) % self._period_ns

@@ -131,13 +131,18 @@ def table_view(store: Store, space: str, identity: str, profile_hash: str) -> Ta
         scale=table.scale,
         scale_fitted_on=table.scale_fitted_on,
         interval=str(table.provenance.get("interval", "")),
-        energy=str(table.provenance.get("energy", "")),
+        energy=str(table.provenance.get("energy", "") or _left_out(table)),
         heat=_heat(made, {cell.key: cell for cell in rows}, low, high),
         low_ms=low,
         high_ms=high,
         formats=tuple((name, card.title) for name in format_names() if (card := lut_format(name).card)
                       and (not card.spaces or space in card.spaces)),
     )  # fmt: skip
+
+
+def _left_out(table: Lut) -> str:
+    why = table.provenance.get("energy_left_out")
+    return f"left out, since {why}" if why else ""
 
 
 def table_files(store: Store, space: str, identity: str, profile_hash: str, format_name: str) -> tuple[str, bytes]:

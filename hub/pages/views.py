@@ -11,7 +11,7 @@ from ...db import Store
 from ...db.browsing import WorkloadHead
 from ...db.fleet.records import AgentWork, JobView
 from ...db.records import CampaignSummary
-from ...profiler.records import VIRTUAL, Json, Measurement, RuntimeProfile
+from ...profiler.records import Json, Measurement, RuntimeProfile
 from ..messages import DeviceView, device_view
 from .charts import Chart, course
 
@@ -131,6 +131,7 @@ class MeasurementView:
 
     Attributes:
         rejected_visits: those that the canary took away.
+        rails: beside the energy of the whole, by name.
     """
 
     row: MeasurementRow
@@ -139,6 +140,20 @@ class MeasurementView:
     visits: int
     rejected_visits: int
     chart: Chart | None
+    rails: tuple[RailRow, ...]
+
+
+@dataclass(frozen=True)
+class RailRow:
+    """What one rail took in the windows of a measurement."""
+
+    rail: str
+    scope: str
+    status: str
+    gross_mj: float | None
+    lo_mj: float | None
+    hi_mj: float | None
+    net_mj: float | None
 
 
 def fleet_view(store: Store) -> FleetView:
@@ -224,8 +239,15 @@ def measurement_view(store: Store, measurement_id: str) -> MeasurementView:
     title = f"time of each of {len(values)} visits of {row.name}, in the order in which they were made"
     chart = course(title, "ms", [str(at + 1) for at in range(len(values))], values, is_line=False)
     return MeasurementView(
-        row, made.conditions, made.overhead_ms, len(made.visits), len(made.visits) - len(values), chart
-    )
+        row, made.conditions, made.overhead_ms, len(made.visits), len(made.visits) - len(values), chart,
+        tuple(
+            RailRow(
+                name, one.scope, one.status.value, one.gross_median_mj, one.gross_lo_mj, one.gross_hi_mj,
+                one.net_median_mj,
+            )
+            for name, one in made.rails.items()
+        ),
+    )  # fmt: skip
 
 
 def _board_row(work: AgentWork, server_time: str, rejected: float | None) -> BoardRow:
@@ -235,7 +257,7 @@ def _board_row(work: AgentWork, server_time: str, rejected: float | None) -> Boa
     silent_s = (datetime.fromisoformat(server_time) - datetime.fromisoformat(heard)).total_seconds() if heard else 0.0
     return BoardRow(
         view,
-        agent.description.startswith(f"{VIRTUAL}: "),
+        agent.is_virtual,
         agent.state != "retired" and silent_s > SILENT_S,
         max(_numbers(agent.conditions, "temperatures_celsius"), default=None),
         _mean(_numbers(agent.conditions, "clocks_mhz")),

@@ -45,7 +45,7 @@ def estimate(
     idle = [window.idle_mw for window in good if window.idle_mw is not None]
     active_mw, idle_mw = median([window.active_mw or 0.0 for window in good]), median(idle)
     deviation_mw = _deviation(idle)
-    told = _below(facts, active_mw - idle_mw, deviation_mw, good[0].active_s)
+    told = _below(facts, active_mw, idle_mw, deviation_mw, good[0].active_s)
     if told:
         return Energy(
             Reading.BELOW_RESOLUTION,
@@ -112,9 +112,11 @@ def _step_mw(facts: MeterFacts, window_s: float) -> float:
     return facts.resolution if facts.counts is Counts.POWER else facts.resolution / window_s
 
 
-def _below(facts: MeterFacts, above_mw: float, deviation_mw: float, window_s: float) -> str:
+def _below(facts: MeterFacts, active_mw: float, idle_mw: float, deviation_mw: float, window_s: float) -> str:
     """Why a workload cannot be told from a device at rest; empty when it can."""
-    step_mw = _step_mw(facts, window_s)
+    step_mw, above_mw = _step_mw(facts, window_s), active_mw - idle_mw
+    if not active_mw > 0:
+        return f"{facts.name} reads {active_mw:.3g} mW while it runs"
     if above_mw < DEVIATIONS_MIN * deviation_mw:
         return f"{above_mw:.3g} mW above idle, which itself moves by {deviation_mw:.3g} mW from rest to rest"
     if above_mw < STEPS_MIN * step_mw:

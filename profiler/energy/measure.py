@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -94,6 +94,7 @@ class EnergyBench:
         self._read_by: Meter = meter
         self._offset_ms: float | None = None
         self.overhead_mj: float | None = None
+        self.rail_overheads_mj: Mapping[str, float | None] = {}
         self.knows_overhead = False
 
     def measure(self, task: Task, stage: Stage) -> Measurement:
@@ -108,6 +109,7 @@ class EnergyBench:
         started, session = timestamp(datetime.now(timezone.utc)), uuid.uuid4().hex
         status, message = Status.OK, ""
         energy: Energy | None = None
+        rails: dict[str, Energy] = {}
         conditions: dict[str, Json] = {}
         before = stage.read_conditions() if stage.read_conditions else {}
         try:
@@ -117,7 +119,10 @@ class EnergyBench:
                     made = self._windows(task.workload, stage, self._guard(watched))
                     conditions |= watched.seen()
             energy = made.energy
+            rails = {one.facts.rail: one.energy for one in made.rails}
             conditions["energy_windows"] = [window.document() for window in made.windows]
+            if made.rails:
+                conditions["energy_rails"] = {one.facts.rail: one.document() for one in made.rails}
             if self.meter.facts.driver == EXTERNAL:
                 conditions["meter_offset_ms"] = self._offset_ms
         except AttemptFailed as failed:
@@ -127,12 +132,12 @@ class EnergyBench:
         if stage.read_conditions:
             conditions |= {"before": dict(before), "after": dict(stage.read_conditions())}
         if energy is not None and _has_moved(stage):
-            energy = Energy(Reading.REJECTED, energy.scope, "the frozen conditions of the device changed meanwhile")
+            energy, rails = _moved(energy), {name: _moved(one) for name, one in rails.items()}
         concluded = conclude(
             task, stage, [], status, message,
             overhead=None, started_at=started, session=session, conditions=conditions,
         )  # fmt: skip
-        return replace(concluded, energy=energy)
+        return replace(concluded, energy=energy, rails=rails)
 
     def _guard(self, watched: Watched) -> Guard:
         """What else is wrong with a time: as the bench was told, and as the device is watched."""
@@ -150,7 +155,9 @@ class EnergyBench:
         if not self.knows_overhead:
             empty = next(iter(overhead_probes().values()))
             self._align(empty, stage)
-            self.overhead_mj, self.knows_overhead = self._session(empty, stage, guard).energy.gross_median_mj, True
+            made = self._session(empty, stage, guard)
+            self.overhead_mj, self.rail_overheads_mj = made.energy.gross_median_mj, made.gross_by_rail_mj
+            self.knows_overhead = True
         return self._session(workload, stage, guard)
 
     def _align(self, empty: Workload, stage: Stage) -> None:
@@ -170,8 +177,8 @@ class EnergyBench:
         try:
             with self.opened_load(workload, stage) as load:
                 return measure_load(
-                    load, self._read_by, self.energy,
-                    guard=guard, overhead_mj=self.overhead_mj, seed=self.settings.seed,
+                    load, self._read_by, self.energy, guard=guard, overhead_mj=self.overhead_mj,
+                    rail_overheads_mj=self.rail_overheads_mj, seed=self.settings.seed,
                 )  # fmt: skip
         except LoadRefused as refusal:
             raise AttemptFailed(refusal.status, refusal.message) from refusal
@@ -198,6 +205,10 @@ class EnergyBench:
             if answer["event"] == "failed":
                 raise AttemptFailed(Status(answer["outcome"]), str(answer["message"]))
             yield RunnerLoad(runner, "energy", self.settings.visit_timeout_s)
+
+
+def _moved(energy: Energy) -> Energy:
+    return Energy(Reading.REJECTED, energy.scope, "the frozen conditions of the device changed meanwhile")
 
 
 def _has_moved(stage: Stage) -> bool:

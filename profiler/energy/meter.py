@@ -41,6 +41,7 @@ class MeterFacts:
         most_mw: a reading above it is a fault of the sensor; None where that is not known.
         disturbs: reading takes so much of the device that its latencies are not those of a device left alone.
         note: whatever else a reader of the number should know.
+        parent: the rail, or the meter of the whole, that includes this one; empty where none does, or nobody knows.
     """
 
     name: str
@@ -56,14 +57,17 @@ class MeterFacts:
     most_mw: float | None = None
     disturbs: bool = False
     note: str = ""
+    parent: str = ""
 
     def __post_init__(self) -> None:
         if not self.period_s > 0 or self.averages_s < 0:
             raise UsageError(f"the meter {self.name} says something new every {self.period_s} s")
 
     def document(self) -> dict[str, Json]:
-        """As JSON; numbers with their unit in the name."""
+        """As JSON; numbers with their unit in the name. A parent stands in it only where there is one: hashes stay."""
         found: dict[str, Json] = {**asdict(self), "counts": self.counts.value}
+        if not self.parent:
+            del found["parent"]
         unit = "mw" if self.counts is Counts.POWER else "mj"
         found[f"resolution_{unit}"] = found.pop("resolution")
         return found
