@@ -2,5 +2,6 @@
 
 answer       what it said beside a latency
 simulation   ask, keep, read back
+law          the law of a virtual device as a price
 proxy        fit, and judge on networks the proxy never saw
 """

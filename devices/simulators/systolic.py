@@ -132,13 +132,15 @@ class SystolicArray:
         """Every node in turn; the graph is what its nodes are together."""
         from ...profiler.kernels.written import written_graph
 
-        total, lacking = Tally(), []
+        total, lacking, cycles = Tally(), [], []
         for kernel in written_graph(workload).kernels:
             work = lower(kernel)
             if isinstance(work, str):
                 lacking.append(f"{kernel.op}: {work}")
             elif not lacking:
-                total.add(self.run(work))
+                node = self.run(work)
+                total.add(node)
+                cycles.append(node.cycles)
         if lacking:
             return SimulatedCost(unsupported=tuple(dict.fromkeys(lacking)))
         if not total.cycles:
@@ -147,6 +149,7 @@ class SystolicArray:
         return SimulatedCost(
             latency_ms=latency_ms,
             energy_mj=self._energy_mj(total, latency_ms) or None,
+            kernels_ms=tuple(count / (self.design.clock_mhz * 1e3) for count in cycles),
             details={
                 **asdict(total),
                 "utilisation": total.macs / (total.cycles * self.design.rows * self.design.columns),
