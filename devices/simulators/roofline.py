@@ -2,7 +2,7 @@
 
 Roofline (Williams, Waterman, Patterson: CACM 2009) with one roof for what fits the cache and one for what does not,
 less arithmetic where a product is narrow, and a call of its own for each node. Nothing is fused. The counts of work are
-those of ``systolic``. It is no model of a chip that somebody measured: its numbers are plausible.
+those of ``lowering``. It is no model of a chip that somebody measured: its numbers are plausible.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ...profiler.errors import UsageError
 from ...profiler.kernels.graph import Kernel
 from ...profiler.records import Device
 from ...profiler.workload import Workload
+from .lowering import Product, Vector, lower
 from .role import SimulatedCost, describe
-from .systolic import Product, Vector, lower
 
 VERSION = "1"
 _PJ_PER_MJ = 1e9
