@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,10 +151,9 @@ def status(folder: Path | None, as_json: bool) -> None:
 @agent.command(epilog="Example:  edgecost agent systemd > /etc/systemd/system/edgecost-agent.service")
 def systemd() -> None:
     """Print a systemd unit that runs the agent as a user without rights."""
-    from ..devices.systemd_unit import unit
+    from ..devices.systemd_unit import agent_unit, own_command
 
-    started = Path(sys.argv[0]).absolute()
-    click.echo(unit(str(started) if os.access(started, os.X_OK) else f"{sys.executable} -m edgecost"), nl=False)
+    click.echo(agent_unit(own_command()), nl=False)
 
 
 def _home(folder: Path | None) -> AgentHome:

@@ -172,18 +172,44 @@ def apply_profile(name: str, as_json: bool) -> None:
 
 
 @control.command("restore", epilog="Example:  edgecost control restore")
+@click.option(
+    "--leftover", is_flag=True, help="Only what a command that died left, or an earlier start of the machine."
+)
 @json_option
-def restore_board(as_json: bool) -> None:
+def restore_board(leftover: bool, as_json: bool) -> None:
     """Bring back what was before a profile was applied, by hand or by a command that died."""
     from ..devices.control import restore
 
-    done = restore()
+    done = restore(leftover_only=leftover)
     if as_json:
         print_json({"restored": done.profile or None, "gone": [f"/{path}" for path in done.gone]})
         return
     if not done.profile:
-        click.echo("No control profile is applied: there is nothing to restore.")
+        click.echo(
+            "Nothing was left: there is nothing to restore."
+            if leftover
+            else "No control profile is applied: there is nothing to restore."
+        )
         return
     click.echo(f"Restored to what was before {done.profile}.")
     for path in done.gone:
         click.echo(f"! /{path} is not there any more")
+
+
+@control.command(epilog="Example:  edgecost control systemd > /etc/systemd/system/edgecost-restore.service")
+@click.option("--profile", is_flag=True, help="The unit that applies a profile: edgecost-control@.service.")
+def systemd(profile: bool) -> None:
+    """Print a systemd unit of root's that restores what a profile left, before an agent without rights starts.
+
+    With --profile the template that applies one at each start of the machine: its instance names the profile.
+    """
+    from ..devices.systemd_unit import not_of_root, own_command, profile_unit, restore_unit
+
+    command = own_command()
+    click.echo((profile_unit if profile else restore_unit)(command), nl=False)
+    if (place := not_of_root(command)) is not None:
+        click.echo(
+            f"! {place} can be written by others than root, who would get root's rights by this unit.\n"
+            "  Install edgecost where only root writes: python3 -m venv /opt/edgecost, as root",
+            err=True,
+        )
