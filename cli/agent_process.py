@@ -24,12 +24,18 @@ from ..profiler.errors import EdgecostError
 _ARENAS = "MALLOC_ARENA_MAX"
 #: That the limit is the agent's own: runners get the environment as it was, since it is part of what is measured.
 _OWN_ARENAS = "EDGECOST_AGENT_ARENAS"
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def command(home: Path, manner: Manner) -> list[str]:
     """The command line that runs an agent by this file."""
-    options = {"home": str(home), "until_idle_s": manner.until_idle_s, "cpus": list(manner.cpus), "meter": manner.meter}
+    options = {
+        "home": str(home),
+        "until_idle_s": manner.until_idle_s,
+        "cpus": list(manner.cpus),
+        "meter": manner.meter,
+        "control": manner.control,
+    }
     return [sys.executable, "-m", __name__, json.dumps(options)]
 
 
@@ -43,7 +49,7 @@ def main(options: str) -> int:
     if os.environ.pop(_OWN_ARENAS, ""):
         del os.environ[_ARENAS]
     found = json.loads(options)
-    manner = Manner(found["until_idle_s"], tuple(found["cpus"]), meter=found["meter"])
+    manner = Manner(found["until_idle_s"], tuple(found["cpus"]), meter=found["meter"], control=found["control"])
     told = line_writer()
     try:
         run_until_told(AgentService(AgentHome(Path(found["home"])), told, manner))
@@ -56,9 +62,10 @@ def main(options: str) -> int:
 
 
 def run_until_told(service: AgentService) -> None:
-    """Run an agent in a thread of its own, and stop it at the first SIGTERM or SIGINT.
+    """Run an agent in a thread of its own, and stop it at the first signal that asks for it.
 
-    A signal handler may run in the midst of anything, so it only writes into a pipe. What ends the agent is raised.
+    A signal handler may run in the midst of anything, so it only writes into a pipe. What somebody chose to ignore
+    stays so: ``nohup`` ignores SIGHUP. What ends the agent is raised.
     """
     failures: list[BaseException] = []
     read_end, write_end = os.pipe()
@@ -71,7 +78,8 @@ def run_until_told(service: AgentService) -> None:
         finally:
             os.write(write_end, b"\n")
 
-    old = {number: signal.signal(number, lambda *_: os.write(write_end, b".") and None) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    old = {number: signal.signal(number, lambda *_: os.write(write_end, b".") and None) for number in heard}
     thread = threading.Thread(target=work, name="agent")
     thread.start()
     try:

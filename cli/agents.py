@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +86,10 @@ def enroll(
 @click.option("--until-idle", "until_idle_s", type=BudgetType(), help="End when there was no work for this time.")
 @click.option("--cpu", "cpus", type=click.IntRange(min=0), multiple=True, help="Pin runners to this CPU; repeatable.")
 @click.option("--meter", metavar="NAME", default="", help="Power meter, see `edgecost doctor`.  [default: the board's]")
-def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...], meter: str) -> None:
+@click.option(
+    "--control", default="", metavar="NAME", help="Apply a control profile meanwhile, see `edgecost control list`."
+)
+def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...], meter: str, control: str) -> None:
     """Measure what the hub asks for, until told to end (SIGTERM, Ctrl-C).
 
     Results are kept in the agent's folder until the hub has them: a hub that is away is waited for, and after a power
@@ -101,7 +103,8 @@ def run(folder: Path | None, until_idle_s: float | None, cpus: tuple[int, ...], 
     missing = sorted(set(cpus) - set(allowed_cpus()))
     if missing:
         raise UsageError(f"CPU {missing[0]} is not among those that this process may use: {allowed_cpus()}")
-    started = command(_home(folder).folder, Manner(until_idle_s, tuple(sorted(set(cpus))), meter=meter))
+    manner = Manner(until_idle_s, tuple(sorted(set(cpus))), meter=meter, control=control)
+    started = command(_home(folder).folder, manner)
     os.execve(started[0], started, with_one_arena(os.environ))
 
 
@@ -148,10 +151,9 @@ def status(folder: Path | None, as_json: bool) -> None:
 @agent.command(epilog="Example:  edgecost agent systemd > /etc/systemd/system/edgecost-agent.service")
 def systemd() -> None:
     """Print a systemd unit that runs the agent as a user without rights."""
-    from ..devices.systemd_unit import unit
+    from ..devices.systemd_unit import agent_unit, own_command
 
-    started = Path(sys.argv[0]).absolute()
-    click.echo(unit(str(started) if os.access(started, os.X_OK) else f"{sys.executable} -m edgecost"), nl=False)
+    click.echo(agent_unit(own_command()), nl=False)
 
 
 def _home(folder: Path | None) -> AgentHome:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import UsageError
+from .controls import control_option
 from .options import INPUT_FILE, db_option, json_option, network_options, runtime_options, shape_option
 from .output import Talk, milliseconds, percent, print_json, print_table
 from .profiles import Shapes, control_flow_options, precision_option
@@ -33,6 +34,7 @@ def audit() -> None:
 @click.argument("models", type=INPUT_FILE, nargs=-1)
 @shape_option
 @network_options(8)
+@control_option
 @runtime_options
 @precision_option
 @control_flow_options

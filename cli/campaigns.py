@@ -307,6 +307,7 @@ def _adaptive_exit_code(found: AdaptiveOutcome) -> int:
     help="Whole networks, well-known and random ones, measured before and after: what they take beyond their kernels.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other kernels and networks.")
+@control_option
 @runtime_options
 @db_option
 @json_option

@@ -18,37 +18,58 @@ Returned = TypeVar("Returned")
 
 
 def control_option(command: Callable[..., Returned]) -> Callable[..., Returned]:
-    """``--control``: apply a control profile for as long as the command runs."""
+    """``--control`` of a command that measures: apply a profile for as long as it runs.
 
+    Without one, what a dead process left comes back before anything is measured.
+    """
+    return _with_control(command, "", "")
+
+
+def control_option_beside(parameter: str, flag: str) -> Callable[[Callable[..., Returned]], Callable[..., Returned]]:
+    """The same of a command that measures only where ``flag`` is given, whose value is the ``parameter``."""
+
+    def add(command: Callable[..., Returned]) -> Callable[..., Returned]:
+        return _with_control(command, parameter, flag)
+
+    return add
+
+
+def _with_control(command: Callable[..., Returned], parameter: str, flag: str) -> Callable[..., Returned]:
     @wraps(command)
     def controlled_command(*values: object, control_name: str | None, **options: object) -> Returned:
-        if control_name is None:
-            if options.get("selector") is None:
-                _restore_leftover()
-            return command(*values, **options)
-        if options.get("selector") is not None:
-            raise UsageError(
-                "--control is of this machine, and --device measures on others",
-                remedy="on each board, as root: edgecost control apply NAME",
-            )
-        from ..devices.control import controlled
+        if not flag or options.get(parameter):
+            with _settings_for(control_name, is_here=options.get("selector") is None):
+                return command(*values, **options)
+        if control_name is not None:
+            raise UsageError("--control is for measuring", remedy=f"give {flag}, too, or leave it out")
+        return command(*values, **options)
 
-        with _ending_as_errors_do(), controlled(control_name):
-            return command(*values, **options)
-
+    beside = f"With {flag}: apply" if flag else "Apply"
     return click.option(
         "--control",
         "control_name",
         metavar="NAME",
-        help="Apply a control profile meanwhile, see `edgecost control list`.",
+        help=f"{beside} a control profile meanwhile, see `edgecost control list`.",
     )(controlled_command)
 
 
-def _restore_leftover() -> None:
-    from ..devices.control import restore_leftover
+@contextmanager
+def _settings_for(name: str | None, *, is_here: bool) -> Iterator[None]:
+    """The settings of this machine while it measures; where others measure they are left alone."""
+    from ..devices.control import controlled, restore_leftover
 
-    if told := restore_leftover():
-        click.echo(told, err=True)
+    if name is None:
+        if is_here and (told := restore_leftover()):
+            click.echo(told, err=True)
+        yield
+        return
+    if not is_here:
+        raise UsageError(
+            "--control is of this machine, and --device measures on others",
+            remedy="on each board, as root: edgecost control apply NAME",
+        )
+    with _ending_as_errors_do(), controlled(name):
+        yield
 
 
 @contextmanager
@@ -151,18 +172,44 @@ def apply_profile(name: str, as_json: bool) -> None:
 
 
 @control.command("restore", epilog="Example:  edgecost control restore")
+@click.option(
+    "--leftover", is_flag=True, help="Only what a command that died left, or an earlier start of the machine."
+)
 @json_option
-def restore_board(as_json: bool) -> None:
+def restore_board(leftover: bool, as_json: bool) -> None:
     """Bring back what was before a profile was applied, by hand or by a command that died."""
     from ..devices.control import restore
 
-    done = restore()
+    done = restore(leftover_only=leftover)
     if as_json:
         print_json({"restored": done.profile or None, "gone": [f"/{path}" for path in done.gone]})
         return
     if not done.profile:
-        click.echo("No control profile is applied: there is nothing to restore.")
+        click.echo(
+            "Nothing was left: there is nothing to restore."
+            if leftover
+            else "No control profile is applied: there is nothing to restore."
+        )
         return
     click.echo(f"Restored to what was before {done.profile}.")
     for path in done.gone:
         click.echo(f"! /{path} is not there any more")
+
+
+@control.command(epilog="Example:  edgecost control systemd > /etc/systemd/system/edgecost-restore.service")
+@click.option("--profile", is_flag=True, help="The unit that applies a profile: edgecost-control@.service.")
+def systemd(profile: bool) -> None:
+    """Print a systemd unit of root's that restores what a profile left, before an agent without rights starts.
+
+    With --profile the template that applies one at each start of the machine: its instance names the profile.
+    """
+    from ..devices.systemd_unit import not_of_root, own_command, profile_unit, restore_unit
+
+    command = own_command()
+    click.echo((profile_unit if profile else restore_unit)(command), nl=False)
+    if (place := not_of_root(command)) is not None:
+        click.echo(
+            f"! {place} can be written by others than root, who would get root's rights by this unit.\n"
+            "  Install edgecost where only root writes: python3 -m venv /opt/edgecost, as root",
+            err=True,
+        )

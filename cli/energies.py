@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .audit import files_of
+from .controls import control_option
 from .energy_output import energy_document, watts
 from .options import INPUT_FILE, db_option, json_option, runtime_options, same_runtime, shape_option
 from .output import Talk, millijoules, print_json, print_table
@@ -36,6 +37,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 )
 @click.option("--device", "selector", metavar="SELECTOR", help="Boards of a fleet: pool=nano,runtime=ort, or a name.")
 @click.option("--again", is_flag=True, help="Measure once more what the database knows already.")
+@control_option
 @runtime_options
 @db_option
 @json_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from ..profiler.errors import GateError, UsageError
+from .controls import control_option_beside
 from .luts import space_of
 from .options import INPUT_FILE, ShareType, db_option, json_option, runtime_options, space_file_option
 from .output import Talk, percent, print_json, print_table
@@ -78,6 +79,7 @@ class _Found:
 )
 @click.option("--held", type=ShareType(), default="90%", show_default=True, help="Share that --strict asks for.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random networks, resampling and shuffling.")
+@control_option_beside("count", "--measure")
 @space_file_option
 @runtime_options
 @db_option

@@ -11,6 +11,7 @@ import click
 
 from ..profiler.errors import EdgecostError
 from .audit import files_of, networks_of
+from .controls import control_option
 from .options import INPUT_FILE, db_option, json_option, network_options, runtime_options, same_runtime, shape_option
 from .output import Talk, megabytes, print_json, print_table
 
@@ -26,6 +27,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 @shape_option
 @network_options(20)
 @click.option("--again", is_flag=True, help="Measure once more what the database knows already.")
+@control_option
 @runtime_options
 @db_option
 @json_option

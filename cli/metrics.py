@@ -58,16 +58,20 @@ def train_another(
     as_json: bool,
 ) -> None:
     """``train --metric energy`` and ``--metric memory``."""
-    from ..costmodels.local_setting import LocalSetting
-    from ..costmodels.named_runtimes import chosen_profile
     from ..costmodels.quickstart import training_provenance
+    from ..costmodels.simulated.simulation import PREFIX, chosen_setting
     from ..db import Store
 
     if space_name is not None:
         raise UsageError(f"--space does not go with --metric {metric}: it is judged on all that was measured")
     if scope is not None and metric != "energy":
         raise UsageError("--scope goes with --metric energy")
-    setting = LocalSetting.here(chosen_profile(runtime_name, threads, db_url))
+    if metric == "memory" and runtime_name.startswith(PREFIX):
+        raise UsageError(
+            "peak memory is learnt from what was measured, and a simulator has no memory to fill",
+            remedy="learn its latencies or energies: --metric latency, --metric energy",
+        )
+    setting = chosen_setting(runtime_name, threads, db_url)
     with Store(db_url) as store, Talk(quiet=as_json) as talk:
         talk.stage("training")
         report = _train(metric, store, setting, seed, scope)

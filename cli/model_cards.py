@@ -10,6 +10,7 @@ import click
 from ..costmodels.predictor_folder import predictors_root
 from ..profiler.errors import EdgecostError, GateError, UsageError
 from .accuracy import accuracy_row
+from .controls import control_option_beside
 from .options import db_option, json_option, runtime_options
 from .output import Talk, few, milliseconds, percent, print_json, print_table
 
@@ -103,6 +104,7 @@ def show(
 @models.command(epilog="Example:  edgecost models check --measure")
 @click.argument("model", metavar="[FOLDER|NAME]", required=False)
 @click.option("--measure", is_flag=True, help="Measure its anchors again: some seconds.")
+@control_option_beside("measure", "--measure")
 @runtime_options
 @db_option
 @json_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..profiler.errors import UsageError
+from .controls import control_option
 from .options import INPUT_FILE, OUTPUT_FOLDER, ShareType, db_option, json_option, runtime_options
 from .output import Talk, interval, milliseconds, percent, print_json, print_table
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--picture", type=INPUT_FILE, help="Draw the sample-efficiency report into this SVG file.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; measure and write nothing.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of pool, plan and predictors.")
+@control_option
 @runtime_options
 @db_option
 @json_option

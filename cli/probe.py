@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .controls import control_option
 from .options import db_option, json_option, runtime_options
 from .output import Talk, percent, print_json, print_table
 
@@ -17,6 +18,7 @@ _BAR = 32
 
 
 @click.command(epilog="Example:  edgecost probe --runtime ort --threads 2")
+@control_option
 @runtime_options
 @click.option("--refresh", is_flag=True, help="Measure again what the database knows already.")
 @db_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..profiler.errors import UnstableMeasurement, UsageError
+from ..profiler.records import VIRTUAL
 from .controls import control_option
 from .energy_output import energy_document, print_energy
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
@@ -264,7 +265,8 @@ def _print_profile(result: ModelProfile) -> None:
         return
     ranked = sorted(result.kernels, key=lambda share: -share.share)
     rows = [_share_row(share) for share in ranked[:_SHOWN]]
-    title = f"Kernels by share of the time ({len(rows)} of {len(ranked)}); times are shares of the median above"
+    whose = "of a virtual device, by its law; " if result.setting.profile.runtime == VIRTUAL else ""
+    title = f"Kernels by share of the time ({len(rows)} of {len(ranked)}); {whose}times are shares of the median above"
     print_table(title, ["kernel", "ONNX nodes", "output", "share", "time"], rows, left=3)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .accuracy import print_accuracy
+from .controls import control_option
 from .options import OUTPUT_FOLDER, db_option, json_option
 from .output import Talk, milliseconds, print_json, print_table
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--resolution", type=int, metavar="PX", help="Input size.  [default: the space's own]")
 @click.option("--width", type=float, help="Width multiplier.  [default: the space's own]")
 @click.option("--out", "folder", type=OUTPUT_FOLDER, default=Path("edgecost-quickstart"), show_default=True)
+@control_option
 @db_option
 @json_option
 def quickstart(

@@ -10,6 +10,7 @@ import click
 
 from ..costmodels.predictor_folder import default_predictor
 from ..profiler.errors import GateError, UsageError
+from .controls import control_option_beside
 from .metrics import Shapes
 from .options import INPUT_FILE, OUTPUT_FOLDER, db_option, json_option, shape_option
 from .output import Talk, few, print_json
@@ -54,6 +55,7 @@ _POWER = click.FloatRange(min=0)
 @click.option(
     "--candidates", type=click.IntRange(min=1), default=3, show_default=True, help="With --measure: how many cuts."
 )
+@control_option_beside("measure", "--measure")
 @click.option("--strict", is_flag=True, help="Fail (exit code 5) when a kernel has no price.")
 @click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this SVG file.")
 @db_option

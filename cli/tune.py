@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .controls import control_option
 from .options import INPUT_FILE, BudgetType, db_option, json_option, shape_option
 from .output import Talk, milliseconds, print_json, print_table
 
@@ -33,6 +34,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
     "--max-time", "max_time_s", type=BudgetType(), default="1h", show_default=True, help="Begin no trial later."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
+@control_option
 @db_option
 @json_option
 def tune(

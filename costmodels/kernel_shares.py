@@ -1,13 +1,13 @@
 """Which kernel takes which share of a model's time, and which ONNX nodes it came from.
 
 The runtime's own profiler gives shares, never times: ONNX Runtime counts whole microseconds and adds some to each
-kernel, TVM's is a Python callback around each call.
+kernel, TVM's is a Python callback around each call. Of a virtual device they are its law's, as its machine plays them.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..profiler.bench import Bench
@@ -18,6 +18,7 @@ from ..profiler.kernels.graph import Kernel
 from ..profiler.kernels.nodes import match_calls, match_records, node_names
 from ..profiler.loading import LoadRefused
 from ..profiler.protocol import Settings, runner_rules
+from ..profiler.records import VIRTUAL
 from ..profiler.tasks import Stage
 from ..profiler.worker import RunnerDied
 from ..profiler.workload import Workload
@@ -100,12 +101,31 @@ def _known_lines(
         # What another interpreter's runtime makes of the graph only its trace tells.
         return [] if holds_graphs else [(one, None) for one in traced]
     kernels = runtime_kernels(workload, stage.profile).kernels
-    match = match_calls if stage.profile.runtime == "tvm" else match_records
-    places = match(kernels, records)
+    places = _MATCHES.get(stage.profile.runtime, match_records)(kernels, records)
     lines = [(one, None if p is None else kernels[p]) for one, p in zip(traced, places, strict=True)]
     if stage.profile.runtime == "onnxruntime" and holds_graphs:
         return [(one, kernel) for one, kernel in lines if kernel is not None]
     return lines
+
+
+def _in_order(kernels: Sequence[Kernel], records: Sequence[Mapping[str, object]]) -> list[int | None]:
+    """A law tells of the kernels of the graph as it is written, in its order, and gives them no names.
+
+    Raises:
+        RunnerError: it tells of more, or of fewer.
+    """
+    if len(kernels) != len(records):
+        raise RunnerError(
+            f"the law says what {len(records)} kernels take, of a graph with {len(kernels)}", remedy="tell its author"
+        )
+    return list(range(len(kernels)))
+
+
+#: How the lines of a trace find their kernels where a runtime names them otherwise than ONNX Runtime.
+_MATCHES: Mapping[str, Callable[[Sequence[Kernel], Sequence[Mapping[str, object]]], list[int | None]]] = {
+    "tvm": match_calls,
+    VIRTUAL: _in_order,
+}
 
 
 def _known(kernel: Kernel | None) -> tuple[tuple[int, ...], ...]:

@@ -9,7 +9,7 @@ from ..db import Store
 from ..profiler.errors import UsageError
 from ..profiler.kernels.by_runtime import priced_kernels
 from ..profiler.kernels.graph import optimise
-from ..profiler.records import Json, RuntimeProfile
+from ..profiler.records import SIMULATOR, Json, RuntimeProfile
 from ..profiler.workload import Workload
 from .dataset import BLOCK_PURPOSES
 from .lut import LutCell
@@ -82,12 +82,14 @@ def with_energy_and_memory(
     Raises:
         UsageError: the energies in the store and those of the predictor include different things.
     """
-    radius = sessions_radius([sample.sessions_mj for sample in known.energies.values()])
+    is_simulated = profile.runtime == SIMULATOR
+    radius = None if is_simulated else sessions_radius([sample.sessions_mj for sample in known.energies.values()])
     energy, energy_told = _energies(workloads, profile, known, others.energy, radius or 0.0)
     memory, memory_told = _peaks(workloads, profile, known, others.memory)
     told: dict[str, Json] = {}
     if energy:
-        told |= {"energy": energy_told, "energy_interval": _interval(radius), "energy_repeatability_radius": radius}
+        interval = _interval(radius, is_simulated=is_simulated)
+        told |= {"energy": energy_told, "energy_interval": interval, "energy_repeatability_radius": radius}
     if memory:
         told["peak_memory"] = memory_told
     full = []
@@ -98,8 +100,10 @@ def with_energy_and_memory(
     return full, told
 
 
-def _interval(radius: float | None) -> str:
+def _interval(radius: float | None, *, is_simulated: bool) -> str:
     """What the intervals of energies are, by the rule of latencies; what the meter errs by is in none of them."""
+    if is_simulated:
+        return f"simulated: none; predicted: conformal, {(1 - ALPHA) * 100:.0f} % of held-out graphs"
     least = "" if radius is None else f", at least ±{radius * 100:.2f} %, which 90 % of cells repeat within"
     told = f"measured: 95 % of the median over the windows{least}"
     return f"{told}; predicted: conformal, {(1 - ALPHA) * 100:.0f} % of held-out graphs; without the meter's own error"
@@ -118,8 +122,10 @@ def _energies(
             f"the energies here are of the {known.scope}, the predictor's of the {scope}",
             remedy="train it again: edgecost train --metric energy",
         )
+    is_simulated = profile.runtime == SIMULATOR
+    bounded = _simulated if is_simulated else _measured
     found = {
-        key: _measured(known.energies[one.graph_hash], radius)
+        key: bounded(known.energies[one.graph_hash], radius)
         for key, one in workloads.items()
         if one.graph_hash in known.energies
     }
@@ -133,7 +139,14 @@ def _energies(
             for key, one in zip(left, prices, strict=True)
             if not one.is_lower_bound
         }
+    if is_simulated:
+        return found, f"as the simulator says; {count} cells simulated, {len(found) - count} predicted"
     return found, _told(f"gross, of the {known.scope or scope}", count, len(found))
+
+
+def _simulated(sample: EnergySample, _: float) -> _Bounded:
+    """A simulator says nothing of how far it may be off."""
+    return sample.energy_mj, None, None
 
 
 def _measured(sample: EnergySample, radius: float) -> _Bounded:

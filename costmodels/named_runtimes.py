@@ -26,6 +26,7 @@ from ..profiler.runtimes import (
     described_version,
     resolve,
 )
+from ..profiler.variables import variables_of
 
 _NAME = re.compile(r"[a-z0-9._-]+")
 #: Names in ``onnxruntime.GraphOptimizationLevel``, which cannot be asked where another interpreter has the runtime.
@@ -175,8 +176,8 @@ def list_runtimes(store_url: str | None = None) -> list[Availability]:
         StoreError: the database cannot be read.
     """
     everything = [*BUILT_IN.values(), *own_runtimes(store_url)]
-    described = {interpreter: _describe(interpreter) for interpreter in {named.interpreter for named in everything}}
-    return [_available(named, described[named.interpreter]) for named in everything]
+    described = {asked: _describe(*asked) for asked in {_asked(named) for named in everything}}
+    return [_available(named, described[_asked(named)]) for named in everything]
 
 
 def add_runtime(named: NamedRuntime, store_url: str | None = None, *, checked: bool = True) -> RuntimeProfile | None:
@@ -221,9 +222,14 @@ def remove_runtime(name: str, store_url: str | None = None) -> None:
         store.remove_named_runtime(name)
 
 
-def _describe(interpreter: str) -> Mapping[str, Json] | RunnerError:
+def _asked(named: NamedRuntime) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Which interpreter has to be asked, and in which environment."""
+    return named.interpreter, tuple(variables_of(named.options).items())
+
+
+def _describe(interpreter: str, variables: tuple[tuple[str, str], ...]) -> Mapping[str, Json] | RunnerError:
     try:
-        return describe_interpreter(interpreter or sys.executable)
+        return describe_interpreter(interpreter or sys.executable, dict(variables))
     except RunnerError as error:
         return error
 
@@ -268,6 +274,7 @@ def _absolute(interpreter: str) -> str:
 
 
 def _check_words(named: NamedRuntime) -> None:
+    variables_of(named.options)
     from ..profiler.precision.convert import (
         PRECISIONS,  # onnx comes with it, which whoever looks a name up goes without
     )

@@ -17,8 +17,8 @@ class KernelPrice:
         latency_ms: None when ``source`` is ``unsupported``.
         lo_ms, hi_ms: interval of the kernel alone; None when it has no price, or too few held-out graphs exist.
         source: ``measured`` (this very kernel was, alone), ``interpolated`` (kind known, every feature inside the range
-            seen), ``predicted`` (outside it: physics extrapolates), or ``unsupported`` (nothing of this kind was
-            measured, or its shapes are unknown).
+            seen), ``predicted`` (outside it: physics extrapolates), ``unsupported`` (nothing of this kind was measured,
+            or its shapes are unknown), or ``simulated`` (a law said so, and nothing was predicted).
     """
 
     kernel: Kernel

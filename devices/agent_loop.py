@@ -54,6 +54,7 @@ class Manner:
         rest_s: see ``REST_S``.
         measure: measures jobs; another one where measuring is not the point.
         meter: name of the power meter for energies; empty for what the board has.
+        control: name of the control profile that is applied while the agent runs; empty for none.
     """
 
     until_idle_s: float | None = None
@@ -61,6 +62,7 @@ class Manner:
     rest_s: float = REST_S
     measure: Measure = work_off
     meter: str = ""
+    control: str = ""
 
 
 class Ending:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..profiler.records import Device, Environment, Json, RuntimeProfile
 from ..profiler.runtimes import allowed_cpus
+from ..profiler.variables import variables_here
 from .boards import jetson
 from .boards.thermal import thermal_zones
 
@@ -127,6 +128,8 @@ def host_environment(facts: HostFacts, profile: RuntimeProfile, cpus: tuple[int,
     }
     # Only where there are such things: an environment is known by its document, and that of all others stays as it was.
     document.update({key: value for key, value in (("l4t", facts.l4t), ("power_mode", facts.power_mode)) if value})
+    if variables := variables_here(profile.options):
+        document["variables"] = {**variables}
     return Environment(document)
 
 

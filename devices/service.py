@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from ..profiler.errors import EdgecostError, HubRefused
 from .agent_home import AgentHome
 from .agent_loop import AgentLoop, Ending, Manner
-from .control import restore_leftover
+from .control import controlled, restore_leftover
 from .hub_client import HubClient
 from .hub_connection import Place
 from .outbox import Outbox
@@ -40,7 +40,8 @@ class AgentService:
 
         Raises:
             HubRefused: the hub does not know this agent any more, or speaks another protocol.
-            UsageError: nobody enrolled in this folder, or another agent runs in it.
+            UsageError: nobody enrolled in this folder, another agent runs in it, or the control profile cannot be
+                applied.
             StoreError: the spool cannot be used.
         """
         with ExitStack() as stack:
@@ -51,7 +52,9 @@ class AgentService:
             stack.callback(spool.close)
             outbox = stack.enter_context(Outbox(spool, HubClient(place, token), self._told, self._fail))
             # Before anything looks at the board: what was left may have switched CPUs off, and lowered clocks.
-            if left := restore_leftover():
+            if self._manner.control:
+                stack.enter_context(controlled(self._manner.control))
+            elif left := restore_leftover():
                 self._told(Weight.WARNING, left)
             loop = AgentLoop(
                 self._home, membership, self._boot_id, spool, outbox, lambda: HubClient(place, token), self._told,

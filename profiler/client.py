@@ -6,6 +6,7 @@ How any such process is talked to stands in ``worker.py``; no rule of measuring 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from types import TracebackType
 
 from .errors import RunnerError
 from .records import Json, RuntimeProfile
+from .variables import variables_of, without_variables
 from .worker import Answer, RunnerDied, Spawned, Worker
 
 RUNNER = Path(__file__).with_name("runner.py")
@@ -30,16 +32,29 @@ class RunnerSupply:
     As a context manager it ends the spare process.
     """
 
-    def __init__(self, interpreter: str = sys.executable, *, runtime: str = "onnxruntime", threads: int = 1) -> None:
+    def __init__(
+        self,
+        interpreter: str = sys.executable,
+        *,
+        runtime: str = "onnxruntime",
+        threads: int = 1,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = [interpreter, str(RUNNER), runtime]
         # TVM reads these once, when its library is loaded; its own pinning would undo the runner's.
-        self._environment = {"TVM_NUM_THREADS": str(threads), "TVM_BIND_THREADS": "0", "TVM_USE_RUNTIME_LIB": "1"}
+        for_tvm = {"TVM_NUM_THREADS": str(threads), "TVM_BIND_THREADS": "0", "TVM_USE_RUNTIME_LIB": "1"}
+        self._environment = {**for_tvm, **(variables or {})}
         self._spare: Spawned | None = None
 
     @classmethod
     def for_profile(cls, profile: RuntimeProfile) -> RunnerSupply:
-        """Runners of the interpreter that a profile names."""
-        return cls(profile.interpreter or sys.executable, runtime=profile.runtime, threads=profile.threads)
+        """Runners of the interpreter that a profile names; raises as ``variables_of``."""
+        return cls(
+            profile.interpreter or sys.executable,
+            runtime=profile.runtime,
+            threads=profile.threads,
+            variables=variables_of(profile.options),
+        )
 
     def __enter__(self) -> RunnerSupply:
         return self
@@ -112,7 +127,7 @@ class RunnerClient(Worker):
                 "threads": profile.threads,
                 "provider": profile.provider,
                 "graph_level": profile.graph_level,
-                "options": dict(profile.options),
+                "options": {**without_variables(profile.options)},
                 "cpus": list(cpus),
             },
             "rules": dict(rules),
@@ -144,15 +159,24 @@ def _opening_remedy(profile: RuntimeProfile) -> str:
     return f"check with `edgecost doctor`; `pip install 'edgecost[{extra}]'` installs the runtime"
 
 
-def describe_interpreter(interpreter: str = sys.executable) -> Mapping[str, Json]:
+def describe_interpreter(
+    interpreter: str = sys.executable, variables: Mapping[str, str] | None = None
+) -> Mapping[str, Json]:
     """What an interpreter can run: ``python_version``, and in ``runtimes`` each one's version and providers, or None.
+
+    Args:
+        variables: of its environment, which its libraries may not be loaded without.
 
     Raises:
         RunnerError: it cannot be started, or does not answer like a Python.
     """
     try:
         ended = subprocess.run(
-            [interpreter, str(RUNNER), "--describe"], capture_output=True, timeout=START_TIMEOUT_S, check=False
+            [interpreter, str(RUNNER), "--describe"],
+            env={**os.environ, **(variables or {})},
+            capture_output=True,
+            timeout=START_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise RunnerError(f"{interpreter} did not say within {START_TIMEOUT_S:g} s which runtimes it has") from None

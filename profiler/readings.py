@@ -37,8 +37,8 @@ class Energy:
     """Energy of one run, in millijoules: gross, idle and net apart, statistical and systematic error apart.
 
     Attributes:
-        scope: what the number includes: ``module``, ``soc``, ``package``, ``pmic_sum``, ``wall``, ``model`` (of a
-            simulator). Energies of two scopes are two quantities.
+        scope: what the number includes: ``module``, ``soc``, ``package``, ``pmic_sum``, ``wall``, ``simulated``
+            (by a simulator). Energies of two scopes are two quantities.
         message: why there is no number.
         sensor_hash: the ``Sensor``; None where there is none, as in a simulator.
         gross_median_mj: all that was taken during the active windows, divided by their runs.

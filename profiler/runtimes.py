@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from .client import EXTRAS, describe_interpreter
 from .errors import MissingPackage, RunnerError, UsageError
 from .records import VIRTUAL, Json, RuntimeProfile
+from .variables import variables_of
 
 #: Distributions that bring the module ``onnxruntime``; two of them beside each other are one broken installation.
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
@@ -111,6 +112,7 @@ def resolve(
     """
     named = replace(named, threads=threads or named.threads, precision=precision or named.precision)
     check_cpus(named)
+    _check_variables(named)
     found = RuntimeProfile(
         runtime=named.runtime,
         version=_version(named),
@@ -141,6 +143,14 @@ def runs_elsewhere(options: Sequence[tuple[str, str]]) -> bool:
     """Whether a TVM runtime's options name another machine: a board behind a tracker, or code for another processor."""
     found = dict(options)
     return "rpc_tracker" in found or found.get("mtriple", "").partition("-")[0] not in ("", platform.machine())
+
+
+def _check_variables(named: NamedRuntime) -> None:
+    if variables_of(named.options) and named.runtime != "onnxruntime":
+        raise UsageError(
+            f"only the process of ONNX Runtime is given environment variables, and {named.name} is {named.runtime}",
+            remedy="set them where edgecost is started",
+        )
 
 
 def _check_trust(named: NamedRuntime) -> None:
@@ -185,7 +195,9 @@ def _version(named: NamedRuntime) -> str:
     if named.runtime == "onnxruntime" and not named.interpreter and named.provider == CPU_PROVIDER:
         # Every ONNX Runtime has it: nothing needs to be imported to know.
         return _installed_version()
-    return described_version(named, describe_interpreter(named.interpreter or sys.executable))
+    return described_version(
+        named, describe_interpreter(named.interpreter or sys.executable, variables_of(named.options))
+    )
 
 
 def described_version(named: NamedRuntime, document: Mapping[str, Json]) -> str:

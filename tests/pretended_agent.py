@@ -97,9 +97,9 @@ class Running:
 
 
 def agent(home: AgentHome, measure: object = None, *, boot_id: str = "boot-1", until_idle_s: float | None = None,
-          cpus: tuple[int, ...] = ()) -> Running:  # fmt: skip
+          cpus: tuple[int, ...] = (), control: str = "") -> Running:  # fmt: skip
     said: list[tuple[Weight, str]] = []
-    manner = Manner(until_idle_s, cpus, rest_s=0.05, measure=measure or Pretended())  # type: ignore[arg-type]
+    manner = Manner(until_idle_s, cpus, rest_s=0.05, measure=measure or Pretended(), control=control)  # type: ignore[arg-type]
     return Running(AgentService(home, lambda weight, text: said.append((weight, text)), manner, boot_id=boot_id), said)
 
 

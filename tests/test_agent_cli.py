@@ -82,7 +82,7 @@ def test_it_measures_and_ends_when_there_is_no_more_work(hub: LittleHub, tmp_pat
     assert "2 jobs of test" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_peace(hub: LittleHub, tmp_path: Path, number: signal.Signals) -> None:
     hub.wait_s = 50.0
     process = run(home_at(tmp_path, hub).folder)
@@ -104,6 +104,12 @@ def test_nobody_enrolled_is_exit_code_2(tmp_path: Path) -> None:
     code, said = ended(run(tmp_path))
     assert code == 2
     assert "edgecost agent enroll" in said
+
+
+def test_a_control_profile_that_nobody_knows_is_exit_code_2(hub: LittleHub, tmp_path: Path) -> None:
+    code, said = ended(run(home_at(tmp_path, hub).folder, "--control", "faster"))
+    assert code == 2
+    assert "there is no control profile 'faster'" in said
 
 
 def test_lines_carry_their_weight_where_the_journal_reads_them(hub: LittleHub, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_an_agent_has_one_arena_and_its_runners_what_they_would_have(
     for name, value in with_one_arena(before).items():
         monkeypatch.setenv(name, value)
     assert os.environ["MALLOC_ARENA_MAX"] == "1"
-    assert main('{"home": "/nowhere/at/all", "until_idle_s": null, "cpus": [], "meter": ""}') != 0
+    assert main('{"home": "/nowhere/at/all", "until_idle_s": null, "cpus": [], "meter": "", "control": ""}') != 0
     assert "MALLOC_ARENA_MAX" not in os.environ
     assert not any(name.startswith("EDGECOST_AGENT_AR") for name in os.environ)
 
@@ -24,5 +24,5 @@ def test_an_agent_has_one_arena_and_its_runners_what_they_would_have(
 def test_what_the_keeper_has_set_stays_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_one_arena({"MALLOC_ARENA_MAX": "4"}) == {"MALLOC_ARENA_MAX": "4"}
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
-    assert main('{"home": "/nowhere/at/all", "until_idle_s": null, "cpus": [], "meter": ""}') != 0
+    assert main('{"home": "/nowhere/at/all", "until_idle_s": null, "cpus": [], "meter": "", "control": ""}') != 0
     assert os.environ["MALLOC_ARENA_MAX"] == "4"

@@ -16,7 +16,7 @@ import pytest
 
 from edgecost.devices import agent_loop, service
 from edgecost.devices.agent_home import AgentHome
-from edgecost.devices.control import restore_leftover, saved
+from edgecost.devices.control import controlled, restore_leftover, saved, show
 from edgecost.devices.control.saved import Saved
 from edgecost.devices.lease_hold import StoppableSupply
 from edgecost.devices.leased_work import workload_of
@@ -29,7 +29,8 @@ from edgecost.profiler.records import RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from tests.little_hub import LittleHub, home_at, job, once, served, workload
 from tests.pretended_agent import Pretended, agent, at_work, counts, hurry
-from tests.recorded_trees import grow
+from tests.recorded_trees import NANO, contents, grow
+from tests.test_control import GOVERNOR
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,26 @@ def test_what_a_control_profile_left_is_restored_before_the_agent_looks_at_the_b
         hub.until(lambda: bool(hub.hellos))
     assert looked == ["schedutil"]
     assert (Weight.WARNING, "restored what governor-performance had left") in running.said
+
+
+def test_a_control_profile_holds_while_the_agent_runs_and_goes_with_it(
+    hub: LittleHub, home: AgentHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = grow(tmp_path / "board", NANO)
+    monkeypatch.setattr(service, "controlled", partial(controlled, root=board))
+    looked: list[str] = []
+    monkeypatch.setattr(agent_loop, "board_watch", lambda: looked.append(contents(board, NANO)[GOVERNOR]))
+    with at_work(home, control="governor-performance"):
+        hub.until(lambda: bool(hub.hellos))
+        assert show(board) is not None
+    assert looked == ["performance"]
+    assert (contents(board, NANO), show(board)) == (NANO, None)
+
+
+def test_an_agent_that_may_not_apply_its_profile_does_not_begin(hub: LittleHub, home: AgentHome) -> None:
+    with pytest.raises(UsageError, match="no control profile 'faster'"):
+        agent(home, control="faster").service.run()
+    assert not hub.hellos
 
 
 def test_a_result_brings_all_that_it_refers_to(hub: LittleHub, home: AgentHome) -> None:

@@ -150,7 +150,8 @@ def test_what_talks_to_a_hub_is_imported_alone(module: str, tmp_path: Path) -> N
 
 def test_an_agent_serves_its_hub_with_the_standard_library_alone(tmp_path: Path) -> None:
     with served(LittleHub(jobs=[job(1), job(2)])) as hub:
-        options = json.dumps({"home": str(home_at(tmp_path, hub).folder), "until_idle_s": 1.0, "cpus": [], "meter": ""})
+        given = {"until_idle_s": 1.0, "cpus": [], "meter": "", "control": ""}
+        options = json.dumps({"home": str(home_at(tmp_path, hub).folder), **given})
         program = f"from edgecost.cli.agent_process import main\nprint(main({options!r}))"
         assert run_alone(program, tmp_path) == "0\n"
     assert {result.job_id for result in hub.results.values()} == {1, 2}

@@ -63,7 +63,7 @@ def test_every_command_that_does_something_gives_an_example(path: tuple[str, ...
 
 
 #: What they print is a program or a file for others, or nothing.
-WITHOUT_JSON = {("completion",), ("agent", "run"), ("agent", "systemd"), ("record-board",)}
+WITHOUT_JSON = {("completion",), ("agent", "run"), ("agent", "systemd"), ("control", "systemd"), ("record-board",)}
 
 
 @pytest.mark.parametrize("path", [c for c in commands(cli) if c not in WITHOUT_JSON], ids=" ".join)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecost.devices.virtual.load import VirtualLoad
 from edgecost.devices.virtual.machine import Character, Machine
+from edgecost.devices.virtual.power import PowerLaw, SensorErrors, VirtualBoard
 from edgecost.devices.virtual.sensors import SENSORS, SensorError, VirtualMeter
 from edgecost.devices.virtual.trials import play
 from edgecost.profiler.energy.estimate import estimate
 from edgecost.profiler.energy.meter import Counts, MeterFacts
+from edgecost.profiler.energy.session import measure_load
 from edgecost.profiler.energy.trace import Trace, longest_gap_s, mean_power_mw
 from edgecost.profiler.energy.windows import EnergySettings, Span, Window, judge
 from edgecost.profiler.readings import Reading
@@ -75,6 +79,21 @@ def test_a_window_is_a_number_only_without_a_gap(begin: int, length: int) -> Non
         assert (window.active_mw, window.idle_mw) == (None, None)
     else:
         assert window.gross_mj == pytest.approx(3000.0 * 2.0 / 100)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    share=st.floats(0.01, 0.5),
+    period_s=st.floats(0.005, 0.2),
+    active_mw=st.floats(2000.0, 9000.0),
+    seed=st.integers(0, 99),
+)
+def test_a_reading_that_blocks_moves_no_edge(share: float, period_s: float, active_mw: float, seed: int) -> None:
+    facts = replace(FACTS, period_s=period_s)
+    board = VirtualBoard(PowerLaw(1000.0, active_mw, 0.011), facts, SensorErrors(blocks_s=share * period_s), seed)
+    energy = measure_load(board, board, SETTINGS, seed=seed).energy
+    assert energy.gross_median_mj == pytest.approx(active_mw * 0.011, rel=1e-9)
+    assert energy.net_median_mj == pytest.approx((active_mw - 1000.0) * 0.011, rel=1e-9)
 
 
 def windows_of(active: list[float], idle: list[float], runs: int = 100) -> list[Window]:

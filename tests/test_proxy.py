@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from edgecost.cli.main import cli, main
 from edgecost.costmodels.dataset import NETWORK_PURPOSES
 from edgecost.costmodels.metrics.energy_predictor import EnergyPredictor
+from edgecost.costmodels.metrics.energy_training import train_energy
 from edgecost.costmodels.predictor_file import load_predictor
 from edgecost.costmodels.simulated import proxy
 from edgecost.costmodels.simulated.proxy import JUDGE, ProxyPlan, agreement, fit_proxy, save_proxy
-from edgecost.costmodels.simulated.simulation import simulated_samples, simulated_setting
+from edgecost.costmodels.simulated.simulation import simulate, simulated_samples, simulated_setting
 from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.devices.simulators import SimulatedCost, describe
@@ -110,7 +111,7 @@ def test_both_predictors_are_saved_with_their_origin(fitted, tmp_path):
     arch = load_space("ofa-mobilenetv3").build(load_space("ofa-mobilenetv3").sample(1, 9))
     graph = proxy.priced_kernels(arch, setting.profile).kernels
     assert latency.predict([graph], network=True) == report.training.predictor.predict([graph], network=True)
-    assert energy.price([graph], network=True) == report.energy.price([graph], network=True)
+    assert energy.price([graph], network=True) == report.energy.predictor.price([graph], network=True)
 
 
 def test_the_speed_pays_after_the_networks_that_training_cost():
@@ -230,8 +231,43 @@ def test_the_command_fits_and_what_it_wrote_predicts(tmp_path, model, capsys, mo
     # A simulator that is asked itself has no use for one of them.
     assert main(["split", str(model), *sides, *proxies[2:]]) == 2
     assert "says the energy itself" in capsys.readouterr().err
+    # `train` learns the same from the same answers, and puts it where `predict` looks.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    capsys.readouterr()
+    again = energy[:4]
+    assert main(["train", *again, "--json"]) == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert (trained["metric"], trained["scope"], trained["graphs"]) == ("energy", "simulated", 40)
+    assert main(["predict", str(model), *again, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total_mj"] == pytest.approx(millijoules)
     # A predictor of one design is not believed about another.
     assert main(["predict", str(model), "--runtime", "simulator:systolic", "--predictor", str(folder)]) == 8
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"), [("energy", "nothing was simulated"), ("memory", "a simulator has no memory")]
+)
+def test_what_cannot_be_learnt_of_a_simulator_is_refused_with_what_can(metric, said, tmp_path, capsys):
+    named = ["--metric", metric, "--runtime", f"simulator:{FAST}", "--db", str(tmp_path / "store.sqlite")]
+    assert main(["train", *named]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "edgecost proxy fit" in told or "--metric latency" in told
+
+
+def test_a_simulator_without_energies_says_so(tmp_path):
+    class Timer(SystolicArray):
+        def cost(self, workload):
+            return replace(super().cost(workload), energy_mj=None)
+
+    space = load_space("ofa-mobilenetv3")
+    block = space.workload(space.measurable[0])
+    setting, _ = simulated_setting(FAST)
+    with Store(str(tmp_path / "store.sqlite")) as store:
+        simulate(store, setting, Timer(SystolicDesign()), [block], "cell", Silent(), "asking")
+        with pytest.raises(UsageError, match=r"says no energies \(1 graphs") as caught:
+            train_energy(store, setting.device.identity, setting.profile)
+    assert "leave out --metric energy" in caught.value.remedy
 
 
 def test_the_simulators_are_listed(capsys):

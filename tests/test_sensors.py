@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shlex
 import sys
 import time
@@ -20,11 +19,10 @@ from edgecost.devices.sensors import nvml as nvml_sensors
 from edgecost.devices.sensors import source as sources
 from edgecost.devices.sensors.contract import PowerMeterContract
 from edgecost.devices.sensors.external import ProgramMeter
+from edgecost.devices.sensors.pace import read_cost
 from edgecost.devices.sensors.pmic import power_mw
 from edgecost.devices.sensors.rails import rail_set
-from edgecost.devices.sensors.sampler import SensorMeter, read_cost
 from edgecost.devices.sensors.source import CounterFault
-from edgecost.devices.sensors.survey import survey
 from edgecost.profiler.energy.meter import Counts, Meter
 from edgecost.profiler.errors import MeterError, NoMeter, UsageError
 
@@ -263,17 +261,6 @@ def test_a_sensor_is_the_same_one_whatever_its_supply_stands_at_today(tmp_path: 
     assert len(hashes) == 1
 
 
-def test_what_a_reading_takes_is_measured_where_the_sensor_is_and_not_said_of_a_recording(tmp_path: Path) -> None:
-    found = find_sensors(nano(tmp_path), NO_PROGRAMS)
-    (here, *_), (elsewhere, *_) = survey(found)[0], survey(found, is_timed=False)[0]
-    assert here.cost is not None
-    assert here.cost.median_ms is not None
-    assert elsewhere.cost is None
-    assert here.power_mw == elsewhere.power_mw == 1600.0
-    assert any("a reading takes" in line for line in here.lines("POM_5V_IN"))
-    assert not any("a reading takes" in line for line in elsewhere.lines("POM_5V_IN"))
-
-
 def test_a_step_of_rapl_is_its_range_by_the_values_of_32_bits(tmp_path: Path) -> None:
     assert find_sensors(rapl(tmp_path / "a"), NO_PROGRAMS).whole[0].facts.resolution == 0.061
     assert find_sensors(rapl(tmp_path / "b", most=None), NO_PROGRAMS).whole[0].facts.resolution is None
@@ -292,58 +279,12 @@ def test_what_is_no_number_is_a_failure_and_never_a_power(
         opened.read()
 
 
-class Flaky:
-    """A sensor that fails now and then, as an INA3221 does when its conversion is not ready."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def read(self) -> float:
-        self.asked += 1
-        if self.asked % 5 == 0:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return 1000.0
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def test_failures_are_counted_beside_the_readings(tmp_path: Path) -> None:
-    facts = find_sensors(nano(tmp_path), NO_PROGRAMS).whole[0].facts
-    meter = SensorMeter(sources.FoundSensor(facts, Flaky))
-    with meter.recording() as recording:
-        while len(recording.trace().times_ns) < 20:
-            time.sleep(0.01)
-        trace = recording.trace()
-    assert set(trace.values) == {1000.0}
-    assert len(trace.failures_ns) >= 4
-    assert not set(trace.failures_ns) & set(trace.times_ns)
-
-
 def test_a_sensor_that_gives_nothing_is_no_meter(tmp_path: Path) -> None:
     root = nano(tmp_path)
     (root / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input").write_text("")
     with pytest.raises(MeterError, match="gives no reading"):
         open_meter(root=root, commands=NO_PROGRAMS)
     assert read_cost(find_sensors(root, NO_PROGRAMS).whole[0].open()).median_ms is None
-
-
-class Slow:
-    """A sensor whose reading takes a millisecond and a half of a core."""
-
-    def read(self) -> float:
-        end = time.perf_counter() + 0.0015
-        while time.perf_counter() < end:
-            pass
-        return 1.0
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def test_a_sensor_that_costs_too_much_is_read_less_often(tmp_path: Path) -> None:
-    facts = find_sensors(nano(tmp_path), NO_PROGRAMS).whole[0].facts
-    assert SensorMeter(sources.FoundSensor(facts, Slow)).facts.period_s >= 8 * facts.period_s
 
 
 def program(text: str) -> str:

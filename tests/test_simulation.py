@@ -178,6 +178,11 @@ def test_training_and_tables_take_simulated_cells_as_they_are(tmp_path):
     arch = space.sample(1, seed=5)
     assert table.price(arch)[0] == pytest.approx(simulator.cost(space.build(arch)).latency_ms)
     assert (report.graphs, report.floor) == (len(cells), None)
+    # Its energies are those of the simulator, too, and no more is said of them than of the latencies.
+    rows = [row for row in table.cells if row.energy_mj is not None]
+    assert {row.energy_mj for row in rows} == {simulator.cost(cell).energy_mj for cell in cells}
+    assert {(row.energy_lo_mj, row.energy_hi_mj) for row in rows} == {(None, None)}
+    assert "cells simulated, 0 predicted" in table.provenance["energy"]
     assert {sample.latency_ms for sample in samples} == {simulator.cost(cell).latency_ms for cell in cells}
 
 

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 
 from edgecost.costmodels.kernel_work import work_of
 from edgecost.costmodels.space_file import load_space
-from edgecost.devices.simulators.systolic import (
-    Fold,
-    Product,
-    SystolicArray,
-    SystolicDesign,
-    Vector,
-    lower,
-    pipeline,
-)
+from edgecost.devices.simulators.lowering import Product, Vector, lower
+from edgecost.devices.simulators.systolic import Fold, SystolicArray, SystolicDesign, pipeline
 from edgecost.profiler.graphs.networks import REFERENCE_NETWORKS
 from edgecost.profiler.graphs.operators import GraphBuilder
 from edgecost.profiler.kernels.graph import Kernel

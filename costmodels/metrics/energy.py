@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...db import Store
 from ...profiler.errors import UsageError
-from ...profiler.records import Measurement, RuntimeProfile
+from ...profiler.records import SIMULATOR, Measurement, RuntimeProfile
 from ...profiler.workload import Workload
 from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, usable_by_graph
+from ..simulated.answer import said_energy
 
 #: Why a measurement takes no part, in the words of the report; others are the words of ``Reading``.
 NOT_MEASURED = "not measured"
@@ -71,15 +72,21 @@ def load_energies(
 ) -> Energies:
     """All usable energies of a device and profile, grouped by graph, in the order of first measurement.
 
+    Of a simulator: what it said, of the scope ``simulated``.
+
     Args:
         scope: take those of this scope, and count the others as left out. None needs all to be of one scope.
 
     Raises:
         UsageError: there are energies of several scopes, or none of the scope that was asked for.
     """
+    is_simulated = profile.runtime == SIMULATOR
     made = store.measurements(
-        device_identity=device_identity, profile_hash=profile.profile_hash, purposes=purposes, of=None
-    )
+        device_identity=device_identity, profile_hash=profile.profile_hash, purposes=purposes, of=None,
+        with_visits=is_simulated,
+    )  # fmt: skip
+    if is_simulated:
+        made = [replace(one, energy=said_energy(one)) for one in made]
     scope = _one_scope(made, scope)
     usable, left_out = usable_by_graph(store, made, lambda measurement: _reason(measurement, scope))
     samples = [_combine(workload, of_one) for workload, of_one in usable]

@@ -13,7 +13,7 @@ from ...db import Store
 from ...profiler.errors import ModelError, UsageError
 from ...profiler.kernels.by_runtime import priced_kernels
 from ...profiler.kernels.graph import Kernel
-from ...profiler.records import Json, RuntimeProfile
+from ...profiler.records import SIMULATOR, Json, RuntimeProfile
 from ..cards.card_file import write_card
 from ..cards.model_card import ModelCard
 from ..predictor_file import FILES
@@ -78,7 +78,7 @@ def train_energy(
     """
     energies = load_energies(store, device_identity, profile, scope=scope)
     if not energies.samples:
-        raise _nothing_measured(energies)
+        raise _nothing_simulated(energies) if profile.runtime == SIMULATOR else _nothing_measured(energies)
     blocks = _readable(energies.blocks, profile)
     networks = _readable(energies.networks, profile)
     both = [*blocks, *networks]
@@ -123,6 +123,18 @@ def _nothing_measured(energies: Energies) -> UsageError:
     return UsageError(
         f"no energy was measured on this device and runtime ({told or 'no measurements at all'})",
         remedy="energy needs a power sensor: measure on a board that has one, or on a simulated device",
+    )
+
+
+def _nothing_simulated(energies: Energies) -> UsageError:
+    if energies.left_out:
+        return UsageError(
+            f"this simulator says no energies ({sum(energies.left_out.values())} graphs were simulated)",
+            remedy="learn its latencies: leave out --metric energy",
+        )
+    return UsageError(
+        "nothing was simulated on this device yet",
+        remedy="edgecost proxy fit --simulator NAME --space NAME simulates blocks and networks, and trains on them",
     )
 
 

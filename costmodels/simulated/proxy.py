@@ -26,9 +26,11 @@ from ...profiler.kernels.graph import Kernel
 from ...profiler.kernels.written import written_workloads
 from ...profiler.records import Json
 from ...profiler.workload import Workload
-from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, load_samples, sample_kernels
+from ..dataset import BLOCK_PURPOSES, NETWORK_PURPOSES
 from ..local_setting import LocalSetting
+from ..metrics.energy import load_energies
 from ..metrics.energy_predictor import EnergyPredictor
+from ..metrics.energy_training import EnergyReport, train_energy
 from ..planned_campaign import Narrator
 from ..predictor import GRAPHS_MIN, LatencyPredictor
 from ..quickstart import training_provenance
@@ -42,8 +44,6 @@ from .simulation import Asked, SimulatedSample, simulate, simulated_samples
 Graph = Sequence[Kernel]
 Floats = npt.NDArray[np.float64]
 
-#: What a simulator's energy includes is the simulator's own affair.
-_SCOPE = "simulated"
 #: Networks that only judge: no training reads this purpose.
 JUDGE = "judge"
 #: Networks that are asked about again for their time, where none was simulated in this run.
@@ -135,7 +135,7 @@ class ProxyReport:
     """A fitted proxy and what it is worth. ``energy`` is None where the simulator says none."""
 
     training: TrainingReport
-    energy: EnergyPredictor | None
+    energy: EnergyReport | None
     asked: tuple[Asked, ...]
     judgements: tuple[Judgement, ...]
     speed: Speed
@@ -207,13 +207,14 @@ def fit_proxy(
     training = train(store, setting.device.identity, setting.profile, random_state=plan.seed)
     fit_s = time.perf_counter() - begin
     energy = _fit_energy(store, setting, plan.seed)
+    predictor_mj = None if energy is None else energy.predictor
     truth = simulated_samples(store, setting, [JUDGE])
     known = [one for one in everything if one.graph_hash in truth]
     if not known:
         raise GateError("the simulator computes none of the networks that are to judge", remedy="--judge another space")
     names = {space.name for space in plan.spaces}
     judgements = tuple(
-        _judge(setting, space.name, space.name in names, workloads, truth, training.predictor, energy)
+        _judge(setting, space.name, space.name in names, workloads, truth, training.predictor, predictor_mj)
         for space, workloads in judged
     )
     trained = simulated_samples(store, setting, [*BLOCK_PURPOSES, *NETWORK_PURPOSES])
@@ -280,23 +281,12 @@ def _require_enough(store: Store, setting: LocalSetting, asked: Sequence[Asked])
     )
 
 
-def _fit_energy(store: Store, setting: LocalSetting, seed: int) -> EnergyPredictor | None:
-    """The same kind of model on millijoules: a sum over kernels, too; None where too few energies are known."""
-    graphs: list[Graph] = []
-    energy_mj: list[float] = []
-    is_network: list[bool] = []
-    for purposes in (BLOCK_PURPOSES, NETWORK_PURPOSES):
-        said = simulated_samples(store, setting, purposes)
-        samples = load_samples(store, setting.device.identity, setting.profile, purposes=purposes)
-        for sample in samples:
-            value = said[sample.workload.graph_hash].energy_mj
-            if value is not None:
-                graphs += sample_kernels([sample], setting.profile)
-                energy_mj.append(value)
-                is_network.append(purposes is NETWORK_PURPOSES)
-    if len(graphs) - sum(is_network) < GRAPHS_MIN:
+def _fit_energy(store: Store, setting: LocalSetting, seed: int) -> EnergyReport | None:
+    """As ``train --metric energy``; None where too few energies are known."""
+    identity, profile = setting.device.identity, setting.profile
+    if len(load_energies(store, identity, profile, purposes=BLOCK_PURPOSES).samples) < GRAPHS_MIN:
         return None
-    return EnergyPredictor(random_state=seed).fit(graphs, energy_mj, scope=_SCOPE, is_network=is_network)
+    return train_energy(store, identity, profile, random_state=seed)
 
 
 def _judge(

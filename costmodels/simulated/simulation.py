@@ -23,6 +23,7 @@ from ...profiler.tasks import Stage
 from ...profiler.workload import Workload
 from ..local_setting import LocalSetting
 from ..named_runtimes import chosen_profile
+from .answer import said_energy_mj
 
 if TYPE_CHECKING:
     from ...db import Store
@@ -153,13 +154,8 @@ def simulated_samples(store: Store, setting: LocalSetting, purposes: Collection[
     """What the store holds of a simulated device, by graph hash; the oldest answer counts."""
     found: dict[str, SimulatedSample] = {}
     for one in _kept(store, setting, purposes):
-        said = one.conditions.get(SIMULATOR)
-        energy_mj = said.get("energy_mj") if isinstance(said, dict) else None
         assert one.latency is not None, "only usable ones are asked for"
-        sample = SimulatedSample(
-            one.latency.median_ms, float(energy_mj) if isinstance(energy_mj, int | float) else None, _seconds(one)
-        )
-        found.setdefault(one.graph_hash, sample)
+        found.setdefault(one.graph_hash, SimulatedSample(one.latency.median_ms, said_energy_mj(one), _seconds(one)))
     return found
 
 

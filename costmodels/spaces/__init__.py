@@ -7,6 +7,7 @@ Reading a file
     kinds         the kinds of block, as data
     block_reader  the fields of one candidate to a block
     layers        the walk through the layers
+    plan          what one repetition of a layer may be
     flow          what a place hands on, by the choices before it
     cell_graphs   cells that are graphs: NAS-Bench-201, DARTS
 A space

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...profiler.errors import UsageError
 from .block_reader import BlockReader, block_fields
 from .candidates import IDENTITY, LAYER_FIELDS, LAYER_ONLY, Candidate, Place, identity
 from .cell import BlockSpec, Cell, CellKind, make_cell
@@ -19,6 +18,7 @@ from .choices import Resolver, SharedChoice, at_offset
 from .coding import Position, Stage
 from .flow import Depending, Flow, one_shape
 from .kinds import KINDS, Shape, Value
+from .plan import Plan, Specs, output_of, parts_of, shape_behind
 from .slots import CURRENT, Part, Slot
 from .table import Table, Toml
 
@@ -26,7 +26,6 @@ from .table import Table, Toml
 _COMBINATIONS_MAX = 1_000_000
 
 Step = Cell | Position | Slot
-Specs = tuple[BlockSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -35,24 +34,6 @@ class Kept:
 
     register: str
     present: Depending[bool]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one repetition of a layer may be.
-
-    Attributes:
-        before: what it gets.
-        every: the blocks of each candidate, in order, by the choices of the whole space.
-        specs: the same, and none where those choices leave the repetition out.
-        reads: the values that go into the first block.
-    """
-
-    candidates: tuple[Candidate, ...]
-    before: Flow
-    every: Depending[tuple[Specs, ...]]
-    specs: Depending[tuple[Specs, ...]]
-    reads: Depending[tuple[str, ...]]
 
 
 @dataclass
@@ -224,7 +205,7 @@ class LayerReader:
         self.flow = Depending.on(
             self.depending_scope(layer, [*specs.scope, *self.flow.scope]),
             self.candidates_of,
-            lambda chosen: _behind(layer, plan, chosen),
+            lambda chosen: shape_behind(layer, plan, chosen),
         ).reduced()
         return plan
 
@@ -269,7 +250,7 @@ class LayerReader:
             if isinstance(block, str) and block in KINDS and KINDS[block].joins:
                 given = Table(given.where, {**given.data, KINDS[block].joins: inputs}, given.known)
             specs.append(self.blocks.read(given, shape, offset))
-            shape = _output(given, specs[-1], shape)
+            shape = output_of(given, specs[-1], shape)
         return tuple(specs)
 
     def _parts(self, layer: Table, fields: Mapping[str, Toml], offset: int) -> list[Table]:
@@ -322,43 +303,13 @@ class LayerReader:
         register = f"{keep}.{offset}" if keep else ""
         adds = layer.flag("adds", False)
         parts = Depending.on(
-            scope, self.candidates_of, lambda chosen: _parts_of(name, plan, chosen, place, register, adds)
+            scope, self.candidates_of, lambda chosen: parts_of(name, plan, chosen, place, register, adds)
         )
         self.sequence.append(Slot(f"{name}[{offset}]", parts.scope, parts.of))
         if keep:
             present = Depending(parts.scope, {key: bool(found) for key, found in parts.of.items()}).reduced()
             self.kept.setdefault(keep, []).append(Kept(register, present))
             self.earlier = (register, next(self.flow.values())) if keep == "earlier" else self.earlier
-
-
-def _parts_of(
-    name: str, plan: Plan, chosen: dict[int, int], place: int | None, register: str, adds: bool
-) -> tuple[Part, ...]:
-    """The cells of one combination of choices.
-
-    Args:
-        register: a second name for what comes out; empty for none.
-        adds: add what goes in, where the shape is kept.
-    """
-    index = 0 if place is None else chosen[place]
-    if index < 0 or not (specs := plan.specs.at(chosen)[index]):
-        return ()
-    fixed = place is None and not plan.specs.scope
-    shape, reads, found = plan.before.at(chosen), plan.reads.at(chosen), list[Part]()
-    for spec in specs:
-        found.append(Part(make_cell(name, "fixed" if fixed else "choice", spec, shape), reads))
-        shape, reads = found[-1].cell.output_shape, (CURRENT,)
-    if adds and shape == plan.before.at(chosen):
-        total = BlockSpec("sum", shape[1], more=(("count", 2),))
-        found.insert(0, Part(make_cell(name, "fixed", identity(shape[1]), shape), (CURRENT,), _ADDED))
-        found.append(Part(make_cell(name, "fixed" if fixed else "choice", total, shape), (_ADDED, CURRENT)))
-    if register:
-        found.append(Part(make_cell(name, "fixed", identity(shape[1]), shape), (CURRENT,), register))
-    return tuple(found)
-
-
-#: The value that a layer of several parts adds at its end.
-_ADDED = "added"
 
 
 def _unsaid(cells: Sequence[Cell], params: Sequence[Mapping[str, Value]]) -> tuple[Mapping[str, Value], ...]:
@@ -372,26 +323,6 @@ def _unsaid(cells: Sequence[Cell], params: Sequence[Mapping[str, Value]]) -> tup
 def _has_stride(layer: Table) -> bool:
     """Whether the first repetition differs from the others."""
     return "stride" in layer.data or ("parts" in layer.data and any("stride" in part for part in layer.tables("parts")))
-
-
-def _behind(layer: Table, plan: Plan, chosen: dict[int, int]) -> Shape:
-    """The shape behind a place, which its own candidates must not decide."""
-    shapes = set()
-    for specs in plan.specs.at(chosen):
-        shape = plan.before.at(chosen)
-        for spec in specs:
-            shape = _output(layer, spec, shape)
-        shapes.add(shape)
-    if len(shapes) != 1:
-        raise layer.error("out", f"differs between candidates: {sorted(shapes)}", "All must give one shape.")
-    return shapes.pop()
-
-
-def _output(given: Table, spec: BlockSpec, shape: Shape) -> Shape:
-    try:
-        return spec.output_shape(shape)
-    except UsageError as error:
-        raise given.error("block", error.message, error.remedy or "Put another layer before it.") from error
 
 
 def _plain(fields: Mapping[str, Toml]) -> dict[str, Value]:

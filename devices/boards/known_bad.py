@@ -38,7 +38,7 @@ _NEEDS_GLIBC_2_28 = KnownBad(
 )  # fmt: skip
 _NUMPY_ON_A57 = KnownBad(
     "numpy", "==1.19.5", "the import ends in an illegal instruction (SIGILL) on Cortex-A57",
-    "set OPENBLAS_CORETYPE=ARMV8 in the runtime's environment", "microsoft/onnxruntime #9189",
+    "edgecost runtime add NAME --interpreter PATH --option env.OPENBLAS_CORETYPE=ARMV8", "microsoft/onnxruntime #9189",
 )  # fmt: skip
 #: Jetson Nano, TX1 and TX2.
 _WITH_A57 = frozenset({"tegra210", "tegra186"})

@@ -70,12 +70,17 @@ def apply(name: str, *, root: Path = Path("/"), commands: Commands | None = None
     return Controlled(name)
 
 
-def restore(*, root: Path = Path("/"), commands: Commands | None = None) -> Controlled:
+def restore(*, root: Path = Path("/"), commands: Commands | None = None, leftover_only: bool = False) -> Controlled:
     """Bring back what was before; nothing where nothing was changed.
+
+    Args:
+        leftover_only: leave what a living process or somebody by hand holds.
 
     Raises:
         UsageError: a file or program refuses, and what is to be restored is kept; or that cannot be read.
     """
+    if leftover_only:
+        return _restore_unheld(root, commands or HostCommands())
     if saved.load(root) is None:
         return Controlled("")
     with _locked(root):
@@ -91,7 +96,7 @@ def restore_leftover(*, root: Path = Path("/"), commands: Commands | None = None
         What was done, or why it could not be; empty where nothing was left.
     """
     try:
-        profile = _restore_unheld(root, commands or HostCommands())
+        profile = _restore_unheld(root, commands or HostCommands()).profile
     except UsageError as error:
         return f"what a control profile left was not restored: {error.message}; {error.remedy}"
     return f"restored what {profile} had left" if profile else ""
@@ -148,17 +153,17 @@ def _change(plan: Plan, root: Path, commands: Commands) -> None:
         raise UsageError(f"{', '.join(refused)} did not take what was written", remedy="see `dmesg`")
 
 
-def _restore_unheld(root: Path, commands: Commands) -> str:
-    """What nobody holds comes back; the profile that left it, empty for none. Without anything no right is needed."""
+def _restore_unheld(root: Path, commands: Commands) -> Controlled:
+    """What nobody holds comes back. Without anything no right is needed."""
     standing = saved.load(root)
     if standing is None or standing.is_held(root):
-        return ""
+        return Controlled("")
     with _locked(root):
         # Anew: until the lock was had, another process may have restored it, and applied its own.
         standing = saved.load(root)
         if standing is None or standing.is_held(root):
-            return ""
-        return _restore(root, commands).profile
+            return Controlled("")
+        return _restore(root, commands)
 
 
 def _restore_leftover(root: Path, commands: Commands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def load(root: Path) -> Saved | None:
     """
     path = root / STATE
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(_believed(path))
         return Saved(
             str(found["profile"]),
             {str(name): str(value) for name, value in found["files"].items()},
@@ -84,6 +85,20 @@ def load(root: Path) -> Saved | None:
         ) from error
 
 
+def _believed(path: Path) -> str:
+    """The text of a file that only root or this user can have written: who restores as root writes what it says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: somebody else may write it.
+    """
+    with path.open() as file:
+        about = os.fstat(file.fileno())
+        if about.st_uid not in (0, os.geteuid()) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ValueError("others than root may write it")
+        return file.read()
+
+
 def save(saved: Saved, root: Path) -> None:
     """Keep it: when this returns it survives a power cut.
 
@@ -94,7 +109,8 @@ def save(saved: Saved, root: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".new")
-        with beside.open("w") as file:
+        beside.unlink(missing_ok=True)  # one of an earlier attempt may be anybody's
+        with open(beside, "x", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
             json.dump(asdict(saved), file, indent=1)
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 rails               which rails of which boards make up the whole
 ina3221, ina2xx, pmic, rapl, nvml   what is read, each with its errors
 external            a program that prints readings
+pace                what a reading costs, and how often there may be one
 sampler             reads a sensor in a thread: every reading with its time
 survey              what `doctor` says of them
 discovery           all of them, and what is missing

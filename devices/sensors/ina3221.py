@@ -201,7 +201,12 @@ class _Pair:
 
 
 class _Product:
-    """The kernel's driver: mV and mA, of two conversions. It says no power."""
+    """The kernel's driver: mV and mA, of two conversions. It says no power.
+
+    Each of the two sleeps until a conversion of all channels ends, so together they take up to two of them. The
+    current, which is what a load moves, is of the last one: between the middle of the reading, where its time is put,
+    and its end.
+    """
 
     def __init__(self, volts: Path, current: Path) -> None:
         self._volts = OpenFile(volts)

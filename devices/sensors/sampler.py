@@ -1,4 +1,7 @@
-"""Reads a sensor again and again in a thread of its own: every reading with its time, every failure counted."""
+"""Reads a sensor again and again in a thread of its own: every reading with its time, every failure counted.
+
+How often is the sensor's own pace, as far as what a reading costs allows: see ``pace``.
+"""
 
 from __future__ import annotations
 
@@ -7,57 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...profiler.energy.meter import MeterFacts
 from ...profiler.energy.trace import Trace
 from ...profiler.errors import MeterError
+from .pace import paced, read_cost, stride_of
 from .source import CounterFault, FoundSensor, Railed, Source
 
-#: A sensor is read less often where reading it takes more of a core than this.
-_SHARE_MAX = 0.01
-#: Readings by which their cost is found, and how long that may take.
-_COST_READINGS, _COST_S = 100, 1.0
-#: The same for each rail beside the whole.
+#: Readings of each rail beside the whole by which their cost is found.
 _RAIL_READINGS = 20
 
 
-@dataclass(frozen=True)
-class ReadCost:
-    """What one reading takes, in ms; None where no reading succeeded."""
-
-    median_ms: float | None
-    p95_ms: float | None
-
-    def words(self) -> str:
-        """For people."""
-        if self.median_ms is None or self.p95_ms is None:
-            return "! it gives no reading"
-        return f"a reading takes {self.median_ms:.3g} ms, one in twenty more than {self.p95_ms:.3g} ms"
-
-
-def read_cost(source: Source, readings: int = _COST_READINGS) -> ReadCost:
-    """Read a sensor some times in a row."""
-    found: list[float] = []
-    end = time.perf_counter() + _COST_S
-    for _ in range(readings):
-        begin = time.perf_counter()
-        try:
-            source.read()
-        except (OSError, ValueError):
-            pass
-        else:
-            found.append((time.perf_counter() - begin) * 1e3)
-        if time.perf_counter() > end:
-            break
-    if not found:
-        return ReadCost(None, None)
-    found.sort()
-    return ReadCost(found[len(found) // 2], found[min(len(found) - 1, int(0.95 * len(found)))])
-
-
 class SensorMeter:
-    """A sensor as a ``Meter``. Where reading costs too much of a core its period is doubled until it does not.
+    """A sensor as a ``Meter``, read as often as ``pace.paced`` has it.
 
     Rails beside it never slow it down: where they cost too much they are read in turns, at every so manieth reading.
     """
@@ -68,17 +34,14 @@ class SensorMeter:
         source = self._open()
         try:
             cost = read_cost(source)
-            rails_s = sum((read_cost(rail, _RAIL_READINGS).median_ms or 0.0) / 1e3 for rail in _rails_of(source))
+            of_rails = [read_cost(rail, _RAIL_READINGS) for rail in _rails_of(source)]
         finally:
             source.close()
         if cost.median_ms is None:
             raise MeterError(f"{sensor.facts.name} is there and gives no reading")
-        period_s = sensor.facts.period_s
-        while not sensor.facts.disturbs and cost.median_ms / 1e3 > _SHARE_MAX * period_s:
-            period_s *= 2
-        self._facts = replace(sensor.facts, period_s=period_s)
-        self._stride = _stride(len(sensor.rails), rails_s, period_s)
-        self._rails = tuple(replace(rail, period_s=self._stride * period_s) for rail in sensor.rails)
+        self._facts = paced(sensor.facts, cost)
+        self._stride = stride_of(of_rails, self._facts.period_s)
+        self._rails = tuple(replace(rail, period_s=self._stride * self._facts.period_s) for rail in sensor.rails)
 
     @property
     def facts(self) -> MeterFacts:
@@ -110,18 +73,6 @@ class SensorMeter:
 
 def _rails_of(source: Source) -> Sequence[Source]:
     return source.rails if isinstance(source, Railed) else ()
-
-
-def _stride(rails: int, cost_s: float, period_s: float) -> int:
-    """At which reading each rail is read: all at each where that costs nothing, else one at a time and no oftener than
-    all together may cost.
-    """
-    if cost_s <= _SHARE_MAX * period_s:
-        return 1
-    stride = rails
-    while cost_s > _SHARE_MAX * stride * period_s:
-        stride *= 2
-    return stride
 
 
 class _Channel:

@@ -9,7 +9,7 @@ from ...profiler.energy.meter import Counts, MeterFacts
 from ...profiler.energy.windows import EnergySettings
 from ...profiler.records import Json
 from .discovery import FoundSensors
-from .sampler import ReadCost, read_cost
+from .pace import NO_COST, ReadCost, paced, read_cost
 from .source import FoundSensor, Problem
 
 
@@ -20,6 +20,7 @@ class SurveyedSensor:
     Attributes:
         cost: of one reading; None where that was not timed.
         power_mw: what it says now; None for a counter, and where the reading failed.
+        period_s: between two readings that are taken of it, which is no shorter than its own.
         window_s: length of the windows that energies are measured in with it.
     """
 
@@ -28,12 +29,18 @@ class SurveyedSensor:
     parent: str
     cost: ReadCost | None
     power_mw: float | None
+    period_s: float
     window_s: float
 
     def document(self) -> Mapping[str, Json]:
         """As JSON."""
-        timed = self.cost or ReadCost(None, None)
-        cost: dict[str, Json] = {"read_median_ms": timed.median_ms, "read_p95_ms": timed.p95_ms}
+        timed = self.cost or NO_COST
+        cost: dict[str, Json] = {
+            "read_median_ms": timed.median_ms,
+            "read_p95_ms": timed.p95_ms,
+            "read_core_ms": timed.core_ms,
+            "read_every_s": self.period_s,
+        }
         own: dict[str, Json] = {"is_whole": self.is_whole, "parent": self.parent, "power_mw": self.power_mw}
         return {**self.facts.document(), **own, **cost, "window_s": self.window_s}
 
@@ -47,6 +54,7 @@ class SurveyedSensor:
         now = [] if self.power_mw is None else [f"now {self.power_mw:.0f} mW"]
         means = [f"each a mean of {facts.averages_s * 1e3:.3g} ms"] if facts.averages_s else []
         cost = [] if self.cost is None else [self.cost.words()]
+        slower = [] if self.period_s == facts.period_s else [f"so it is read {1 / self.period_s:.3g} times a second"]
         taking = (
             ["latencies are measured without it, since reading it takes the board's time"] if facts.disturbs else []
         )
@@ -55,7 +63,7 @@ class SurveyedSensor:
             f"    rail {facts.rail or 'not named'}, scope {facts.scope}" + (f"; {facts.note}" if facts.note else ""),
             f"    {'power' if is_power else 'a counter of energy'} in {unit}, {step}, {1 / facts.period_s:.3g} readings"
             f" a second{', ' if means else ''}{''.join(means)}; windows of {self.window_s:.3g} s",
-            *(f"    {'; '.join(one)}" for one in ([*now, *cost, *taking],) if one),
+            *(f"    {'; '.join(one)}" for one in ([*now, *cost, *slower, *taking],) if one),
         ]
 
     def _place(self, whole_rail: str) -> str:
@@ -78,7 +86,7 @@ def survey(found: FoundSensors, *, is_timed: bool = True) -> tuple[list[Surveyed
 
 
 def _surveyed(sensor: FoundSensor, is_timed: bool) -> SurveyedSensor:
-    cost, power_mw = ReadCost(None, None) if is_timed else None, None
+    cost, power_mw = NO_COST if is_timed else None, None
     try:
         source = sensor.open()
     except OSError:
@@ -91,5 +99,6 @@ def _surveyed(sensor: FoundSensor, is_timed: bool) -> SurveyedSensor:
             power_mw = None
         finally:
             source.close()
-    window_s = EnergySettings().window_s(sensor.facts)
-    return SurveyedSensor(sensor.facts, sensor.is_whole, sensor.parent, cost, power_mw, window_s)
+    used = sensor.facts if cost is None else paced(sensor.facts, cost)
+    window_s = EnergySettings().window_s(used)
+    return SurveyedSensor(sensor.facts, sensor.is_whole, sensor.parent, cost, power_mw, used.period_s, window_s)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from onnx import TensorProto, helper
 
 from ...profiler.graphs.operators import GraphBuilder
+from ...profiler.kernels.written import written_graph
 from ...profiler.workload import Workload, workload_from_model
 from .role import MARK, SimulatedDevice, checked_cost
 
@@ -47,6 +48,12 @@ class SimulatedDeviceContract:
         cost = checked_cost(self.make_simulator(), self.make_workload(16))
         assert not cost.unsupported
         assert cost.latency_ms is not None
+
+    def test_kernels_that_it_tells_of_are_those_of_the_graph_and_no_more_than_the_whole(self) -> None:
+        workload = self.make_workload(16)
+        cost = checked_cost(self.make_simulator(), workload)
+        assert cost.latency_ms is not None
+        assert len(cost.kernels_ms) in (0, len(written_graph(workload).kernels))
 
     def test_the_same_graph_costs_the_same_in_any_order_and_in_any_instance(self) -> None:
         made, small, large = self.make_simulator(), self.make_workload(16), self.make_workload(64)

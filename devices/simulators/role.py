@@ -24,6 +24,8 @@ class SimulatedCost:
         latency_ms: None only where ``unsupported`` says why.
         unsupported: the operators that the simulator cannot compute, and why: ``Loop: …``. Then there is no number at
             all, since the rest of a graph is not what the graph costs.
+        kernels_ms: of each kernel of the graph as it is written (``written_graph``), in its order; what the whole takes
+            above their sum is the call's. Empty where the simulator says the whole and no more.
         details: whatever else it says, by name with unit: ``cycles``, ``dram_bytes``.
     """
 
@@ -31,6 +33,7 @@ class SimulatedCost:
     energy_mj: float | None = None
     peak_memory_bytes: int | None = None
     unsupported: tuple[str, ...] = ()
+    kernels_ms: tuple[float, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -53,6 +56,8 @@ class SimulatedDevice(Protocol):
         """
 
 
+#: Times of kernels may add up to so much more than the whole, by rounding.
+_ROUNDING = 1e-9
 #: What somebody else's code raises when it fails; whatever else comes is not its failure, and not ours to answer.
 PLUGIN_ERRORS = (
     ArithmeticError,
@@ -116,12 +121,17 @@ def _problem(cost: object) -> str:
     }
     if cost.unsupported:
         given = [name for name, value in numbers.items() if value is not None]
+        given += ["kernels_ms"] * bool(cost.kernels_ms)
         return f"{', '.join(given)} of a graph that it cannot compute" if given else ""
     if cost.latency_ms is None:
         return "neither a latency nor what it does not support"
     for name, value in numbers.items():
         if value is not None and not _is_cost(value, may_be_zero=name in cost.details):
             return f"{name} = {value!r}"
+    if not all(_is_cost(one, may_be_zero=True) for one in cost.kernels_ms):
+        return f"kernels_ms = {cost.kernels_ms!r}"
+    if sum(cost.kernels_ms) > cost.latency_ms * (1 + _ROUNDING):
+        return f"{sum(cost.kernels_ms)} ms for kernels of a graph that takes {cost.latency_ms} ms"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 Roofline (Williams, Waterman, Patterson: CACM 2009) with one roof for what fits the cache and one for what does not,
 less arithmetic where a product is narrow, and a call of its own for each node. Nothing is fused. The counts of work are
-those of ``systolic``. It is no model of a chip that somebody measured: its numbers are plausible.
+those of ``lowering``. It is no model of a chip that somebody measured: its numbers are plausible.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ...profiler.errors import UsageError
 from ...profiler.kernels.graph import Kernel
 from ...profiler.records import Device
 from ...profiler.workload import Workload
+from .lowering import Product, Vector, lower
 from .role import SimulatedCost, describe
-from .systolic import Product, Vector, lower
 
 VERSION = "1"
 _PJ_PER_MJ = 1e9
@@ -55,7 +55,6 @@ class RooflineDesign:
 class _Work:
     """Of a graph, added up over its nodes."""
 
-    seconds: float = 0.0
     flops: float = 0.0
     dram_bytes: float = 0.0
     alive_bytes: float = 0.0
@@ -79,26 +78,28 @@ class Roofline:
         """Every node in turn."""
         from ...profiler.kernels.written import written_graph
 
-        total, lacking = _Work(), []
+        total, lacking, seconds = _Work(), [], []
         for kernel in written_graph(workload).kernels:
             work = lower(kernel)
             if isinstance(work, str):
                 lacking.append(f"{kernel.op}: {work}")
             elif not lacking:
-                self._add(total, kernel, work)
+                seconds.append(self._add(total, kernel, work))
         if lacking:
             return SimulatedCost(unsupported=tuple(dict.fromkeys(lacking)))
         one = self.design
-        latency_ms = total.seconds * 1e3 + one.call_us / 1e3
+        latency_ms = sum(seconds) * 1e3 + one.call_us / 1e3
         above_mj = (total.flops * one.flop_pj + total.dram_bytes * one.byte_pj) / _PJ_PER_MJ
         return SimulatedCost(
             latency_ms=latency_ms,
             energy_mj=(one.idle_mw + one.busy_mw) * latency_ms / 1e3 + above_mj or None,
             peak_memory_bytes=max(1, round(total.weight_bytes + total.alive_bytes)),
+            kernels_ms=tuple(1e3 * of_one for of_one in seconds),
             details={"flops": total.flops, "dram_bytes": total.dram_bytes},
         )
 
-    def _add(self, total: _Work, kernel: Kernel, work: Product | Vector) -> None:
+    def _add(self, total: _Work, kernel: Kernel, work: Product | Vector) -> float:
+        """What one node takes, in seconds; the rest of it goes into the total."""
         one = self.design
         shapes = [shape for shape in (*kernel.inputs, *kernel.outputs) if shape is not None]
         active_bytes = one.element_bytes * sum(map(math.prod, shapes))
@@ -112,11 +113,11 @@ class Roofline:
             moved_bytes = one.element_bytes * (work.read_elements + work.written_elements)
         fits = active_bytes + weight_bytes <= one.cache_kb * 1024
         rate = one.cache_gbps if fits else one.dram_gbps
-        total.seconds += max(flops / (one.peak_gflops * share), moved_bytes / rate) / 1e9 + one.node_us / 1e6
         total.flops += flops
         total.dram_bytes += 0.0 if fits else moved_bytes
         total.weight_bytes += weight_bytes
         total.alive_bytes = max(total.alive_bytes, active_bytes)
+        return max(flops / (one.peak_gflops * share), moved_bytes / rate) / 1e9 + one.node_us / 1e6
 
 
 def roofline(options: Mapping[str, str]) -> Roofline:

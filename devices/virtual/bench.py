@@ -92,6 +92,7 @@ class VirtualLoader:
             "latency_ms": cost.latency_ms,
             "active_mw": active_mw(self._device, cost),
             "memory_bytes": cost.peak_memory_bytes,
+            "kernels_ms": list(cost.kernels_ms),
         }
 
     def canary(self) -> Answer | None:

@@ -53,6 +53,8 @@ class SensorErrors:
         noise_mw: of each reading; of a counter, of the power between two readings.
         correlation: of the noise of one reading with the next, 0 … 1.
         jitter_s: by which a reading is late, at the most.
+        blocks_s: what a reading takes. It says what was in the second half of it, where the last conversion is, and
+            carries the time of its middle, as ``sensors.sampler`` has it.
         failing: share of readings that give nothing.
         silences: when it says nothing: pairs of seconds since the beginning.
     """
@@ -62,6 +64,7 @@ class SensorErrors:
     noise_mw: float = 0.0
     correlation: float = 0.0
     jitter_s: float = 0.0
+    blocks_s: float = 0.0
     failing: float = 0.0
     silences: tuple[tuple[float, float], ...] = ()
 
@@ -158,8 +161,9 @@ class _Readings:
         self._failures: list[int] = []
 
     def read_until(self, now_s: float) -> None:
-        while self._due_s <= now_s:
-            at_s = self._due_s + self._dice.uniform(0, self._errors.jitter_s)
+        blocks_s = self._errors.blocks_s
+        while self._due_s + blocks_s <= now_s:
+            at_s = self._due_s + self._dice.uniform(0, self._errors.jitter_s) + blocks_s / 2
             self._due_s += self._facts.period_s
             if any(begin <= at_s <= end for begin, end in self._errors.silences):
                 continue
@@ -176,7 +180,10 @@ class _Readings:
         self._noise_mw = errors.correlation * self._noise_mw + fresh * self._dice.gauss(0.0, errors.noise_mw)
         # A sensor of a moment sees a tenth of its period, so that no reading stands on a step of power.
         back_s = max(facts.averages_s, facts.period_s / 10) if facts.counts is Counts.POWER else at_s - self._last_s
-        power_mw = self._board.energy_mj(at_s - back_s, at_s) / back_s if back_s > 0 else 0.0
+        end_s = at_s
+        if errors.blocks_s:
+            back_s, end_s = errors.blocks_s / 2, at_s + errors.blocks_s / 2
+        power_mw = self._board.energy_mj(end_s - back_s, end_s) / back_s if back_s > 0 else 0.0
         seen_mw = power_mw * errors.gain + errors.offset_mw + self._noise_mw
         step = facts.resolution or 0.0
         if facts.counts is Counts.POWER:

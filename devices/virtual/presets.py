@@ -1,6 +1,7 @@
 """Sensors as real ones are, one of each kind, for boards that never were: their facts are those of ``devices/sensors``.
 
-Noise, gain and offset are plausible and not measured; gain and offset lie inside what the facts bound them by.
+Noise, gain, offset and what a reading costs are plausible and not measured; gain and offset lie inside what the facts
+bound them by.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...profiler.energy.meter import Counts, MeterFacts
+from ..sensors.pace import NO_COST, ReadCost, paced
 from .power import PowerLaw, SensorErrors
 
 
 @dataclass(frozen=True)
 class VirtualSensor:
-    """A kind of sensor: what it says of itself, and how it errs."""
+    """A kind of sensor.
+
+    Attributes:
+        facts: what it says of itself, read as often as its cost allows.
+    """
 
     facts: MeterFacts
     errors: SensorErrors
@@ -22,12 +28,12 @@ class VirtualSensor:
 
 def _sensor(
     name: str, scope: str, counts: Counts, resolution: float, period_s: float, errors: SensorErrors, *,
-    averages_s: float = 0.0, gain_error: float, offset_mw: float,
+    averages_s: float = 0.0, gain_error: float, offset_mw: float, cost: ReadCost = NO_COST,
 ) -> VirtualSensor:  # fmt: skip
     facts = MeterFacts(
         f"virtual {name}", "virtual", "", scope, counts, resolution, period_s, averages_s, gain_error, offset_mw
     )
-    return VirtualSensor(facts, errors)
+    return VirtualSensor(paced(facts, cost), errors)
 
 
 SENSORS: Mapping[str, VirtualSensor] = {
@@ -37,7 +43,9 @@ SENSORS: Mapping[str, VirtualSensor] = {
     ),
     "ina3221": _sensor(
         "ina3221", "module", Counts.POWER, 40.0, 0.0132,
-        SensorErrors(0.998, 60.0, 60.0, 0.3, 0.001), averages_s=0.0132, gain_error=0.0025, offset_mw=80.0,
+        # The driver sleeps through two conversions of three channels.
+        SensorErrors(0.998, 60.0, 60.0, 0.3, 0.001, blocks_s=0.0132), gain_error=0.0025, offset_mw=80.0,
+        cost=ReadCost(13.2, 14.0, 1.1),
     ),
     "ina226": _sensor(
         "ina226", "external", Counts.POWER, 1.0, 0.01,

@@ -92,8 +92,18 @@ class VirtualRuntime(real.Runtime):
         return _Session(self, float(request["latency_ms"]), float(request["active_mw"]))
 
     def kernel_times(self, request: Message, warmups: int) -> list[object]:
-        """It has no profiler."""
-        return []
+        """The kernels of the law, in its order, each for as long as the machine makes of it; which they are it is not
+        told. None of a law that says the whole and no more.
+        """
+        session = self.opened(request)
+        for _ in range(warmups):
+            session.run()
+        kernels_ms = [float(one) for one in request["kernels_ms"]]
+        times_ns: list[list[int]] = [[] for _ in kernels_ms]
+        for _ in range(request["runs"]):
+            for latency_ms, taken_ns in zip(kernels_ms, times_ns, strict=True):
+                taken_ns.append(self.machine.run(latency_ms, session.active_mw))
+        return [{"name": "", "op": "", "outputs": [], "times_ns": one} for one in times_ns]
 
     def coldness(self, session: _Session) -> float:
         """How much longer this run takes for what ran before it."""

@@ -1,8 +1,12 @@
-"""A model that somebody dropped on the page → what it costs on every device that has a predictor; nothing is run."""
+"""A model that somebody dropped on the page → what it costs on every device that has a predictor; nothing is run.
+
+A virtual device that nobody has trained a predictor for is priced by its own law.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +14,7 @@ from tempfile import TemporaryDirectory
 from ...costmodels.predictor_file import load_predictor
 from ...costmodels.predictor_folder import default_predictor
 from ...costmodels.prices import GraphPrice
+from ...costmodels.simulated.law import has_own_law, law_price
 from ...db import Store
 from ...profiler.errors import EdgecostError
 from ...profiler.kernels.by_runtime import priced_kernels
@@ -98,7 +103,7 @@ def ask_workload(store: Store, name: str, workload: Workload) -> AskView:
         profile, device = store.profile(profile_hash), devices[identity]
         if profile is None:
             continue
-        if (default_predictor(identity, profile) / "predictor.json").exists():
+        if (default_predictor(identity, profile) / "predictor.json").exists() or has_own_law(profile):
             prices.append(_on(store, workload, device, profile))
         else:
             without.append(f"{device.name}: {profile.label}")
@@ -110,8 +115,7 @@ def _on(store: Store, workload: Workload, device: Device, profile: RuntimeProfil
     measured_ms = None if made is None or made.latency is None else made.latency.median_ms
     known = DevicePrice(device.name, device.description, profile.label, measured_ms)
     try:
-        predictor, _ = load_predictor(default_predictor(device.identity, profile), metric="latency")
-        price = predictor.price([priced_kernels(workload, profile).kernels], network=True)[0]
+        price, coverage = _priced(workload, device, profile)
     except EdgecostError as error:
         return replace(known, problem=error.message)
     return replace(
@@ -120,10 +124,20 @@ def _on(store: Store, workload: Workload, device: Device, profile: RuntimeProfil
         lo_ms=price.lo_ms,
         hi_ms=price.hi_ms,
         is_lower_bound=price.is_lower_bound,
-        coverage=tuple(price.coverage().items()),
+        coverage=tuple(coverage.items()),
         kernels=_kernels(price),
         flame=_flame(price, device.name),
     )
+
+
+def _priced(workload: Workload, device: Device, profile: RuntimeProfile) -> tuple[GraphPrice, Mapping[str, float]]:
+    """By the predictor where there is one, else by the law; and where the price comes from."""
+    place = default_predictor(device.identity, profile)
+    if not (place / "predictor.json").exists():
+        return law_price(workload, profile), {"simulated": 1.0}
+    predictor, _ = load_predictor(place, metric="latency")
+    price = predictor.price([priced_kernels(workload, profile).kernels], network=True)[0]
+    return price, price.coverage()
 
 
 def _flame(price: GraphPrice, device: str) -> Icicle | None:

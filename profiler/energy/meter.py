@@ -32,7 +32,7 @@ class MeterFacts:
         name: for people, and the same after every start of the device: ``ina3221 1-0040``, ``rapl package-0``.
         driver: what reads it: ``ina3221x``, ``ina3221``, ``powercap``, ``pmic``, ``nvml``, ``external``, ``virtual``.
         rail: what its maker calls what it measures; empty where several are summed or there is no name.
-        scope: what a reading includes: ``module``, ``soc``, ``package``, ``pmic_sum``, ``gpu``, ``wall``, ``model``.
+        scope: what a reading includes: ``module``, ``soc``, ``package``, ``pmic_sum``, ``gpu``, ``wall``.
         resolution: smallest step between two readings, in mW or mJ as ``counts`` says.
         period_s: time between two readings that differ; a reading is no newer than this.
         averages_s: time before a reading that it is a mean of; 0 for one of a moment.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import BrokenModel, ModelError, UnsupportedOperator, UsageError
 from ..records import RuntimeProfile, Status
 from ..runner import name_outcome
+from ..variables import without_variables
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -46,7 +47,7 @@ def open_session(
     # Nothing is run: weights need not be laid out for it. What is optimised is settled before.
     options.add_session_config_entry("session.disable_prepacking", "1")
     of_provider = {}
-    for key, value in profile.options:
+    for key, value in without_variables(profile.options).items():
         if key.startswith(_OF_PROVIDER):
             of_provider[key.removeprefix(_OF_PROVIDER)] = value
         else:
