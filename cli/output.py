@@ -95,6 +95,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f} %"
 
 
+def change(value: float | None) -> str:
+    """By how much something differs from what it is compared with, with its sign: 0.1 is +10.0 %."""
+    return "–" if value is None or not math.isfinite(value) else f"{value * 100:+.1f} %"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval in milliseconds."""
     return "–" if low is None or high is None else f"{milliseconds(low)} … {milliseconds(high)}"

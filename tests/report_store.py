@@ -18,6 +18,7 @@ from edgecost.profiler.records import (
     RuntimeProfile,
     Sensor,
     Status,
+    Visit,
 )
 from edgecost.profiler.workload import Workload
 from tests.fleet_store import workload
@@ -53,6 +54,7 @@ class Desk:
         conditions: Mapping[str, float] | None = None,
         energy: Energy | None = None,
         memory: PeakMemory | None = None,
+        visits: tuple[Visit, ...] = (),
         job_id: int | None = None,
     ) -> str:
         """One attempt of a second; its id. The interval is ±2 %, and a call takes 0.5 ms."""
@@ -80,6 +82,7 @@ class Desk:
                 conditions=conditions or {},
                 energy=energy,
                 peak_memory=memory,
+                visits=visits,
             ),
             job_id,
         )
