@@ -64,8 +64,8 @@ def _document(head: dict[str, str], found: Measurement) -> dict[str, object]:
         "finished_at": found.finished_at,
         "latency": None if found.latency is None else asdict(found.latency),
         "call_overhead_ms": found.overhead_ms,
-        "visits": len(found.visits),
-        "rejected_visits": found.rejected_visits,
+        "visits": None if found.lacks_samples else len(found.visits),
+        "rejected_visits": None if found.lacks_samples else found.rejected_visits,
         "energy": None if found.energy is None else energy_document(found),
         "memory": None if memory is None else {**asdict(memory), "status": memory.status.value},
         "conditions": dict(found.conditions),
@@ -80,8 +80,9 @@ def _print(head: dict[str, str], found: Measurement) -> None:
     latency, memory = found.latency, found.peak_memory
     if latency is not None:
         click.echo(f"  latency {milliseconds(latency.median_ms)} ({interval(latency.lo_ms, latency.hi_ms)}),", nl=False)
-        click.echo(f" {latency.visits} visits, {found.rejected_visits} rejected")
-    print_visits(found)
+        told = "their samples archived" if found.lacks_samples else f"{found.rejected_visits} rejected"
+        click.echo(f" {latency.visits} visits, {told}")
+        print_visits(found)
     if found.energy is not None:
         print_energy(found)
     if memory is not None:

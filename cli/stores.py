@@ -78,9 +78,10 @@ def info(db_url: str | None, failures: bool, as_json: bool) -> None:
 @db_option
 @json_option
 def maintain(db_url: str | None, as_json: bool) -> None:
-    """Add up what was measured on each day, where measurements came since the last time.
+    """Add up what was measured on each day, where measurements came since the last time; make months ahead.
 
-    Run it from time to time, from wherever; when two run at once, the second leaves the work to the first.
+    A month of raw samples is a partition on PostgreSQL, made before it begins. Run it from time to time, from wherever;
+    a hub does it every six hours. When two run at once, the second leaves the work to the first.
     """
     from ..db import Store
 
@@ -94,3 +95,7 @@ def maintain(db_url: str | None, as_json: bool) -> None:
         click.echo("Another process maintains this database now; nothing was done.")
     else:
         click.echo(f"Days of devices and profiles added up anew: {done.days:,}.")
+        if done.months:
+            click.echo(f"Months of raw samples made: {done.months}.")
+        if done.outside_months:
+            click.echo(f"Raw samples that stand in no month: {done.outside_months:,}.")

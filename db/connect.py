@@ -10,11 +10,25 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from platformdirs import user_data_dir
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    create_engine,
+    event,
+    func,
+    literal,
+    literal_column,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.dml import ReturningInsert
@@ -24,6 +38,9 @@ from .failures import in_our_words
 
 #: Longest wait for another writer; a transaction of ours takes milliseconds, so this is a process that hangs.
 BUSY_TIMEOUT_S = 30.0
+#: PostgreSQL's words for ``stamp``, written out and not bound: they never change.
+_UTC: ColumnElement[str] = literal_column("'UTC'")
+_STAMP_FORMAT: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
 #: Names the database when nothing else does.
 ENVIRONMENT_VARIABLE = "EDGECOST_DB"
 
@@ -166,6 +183,14 @@ def now(connection: Connection) -> datetime:
         moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment.astimezone(timezone.utc)
     return datetime.now(timezone.utc)
+
+
+def now_stamp(connection: Connection, later_s: float = 0.0) -> ColumnElement[str]:
+    """The ``stamp`` of ``now``, or of so much later, within a statement that is asked anyway."""
+    if connection.dialect.name == "postgresql":
+        then = func.timezone(_UTC, func.clock_timestamp() + timedelta(seconds=later_s))
+        return func.to_char(then, _STAMP_FORMAT, type_=Text)
+    return literal(stamp(now(connection) + timedelta(seconds=later_s)))
 
 
 def stamp(moment: datetime) -> str:

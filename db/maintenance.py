@@ -1,4 +1,6 @@
-"""Keeps a store in order from time to time: the measurements of each day, added up. Changes no measurement.
+"""Keeps a store in order from time to time: the measurements of each day, added up, and room for the next months.
+
+Changes no measurement.
 
 A day is added up anew when it does not have as many attempts in ``rollup_daily`` as it has measurements: those are only
 ever added, on old days too, when a board comes back or another store is merged. So nothing has to be remembered from
@@ -32,7 +34,7 @@ from sqlalchemy import (
 )
 
 from ..profiler.records import Status
-from . import schema
+from . import partitions, schema
 from .connect import Database
 from .failures import in_our_words
 from .records import DailyRollup, Maintained
@@ -47,14 +49,14 @@ _REJECTED = (Status.REJECTED.value, Status.UNSTABLE.value)
 
 
 def maintain(database: Database) -> Maintained:
-    """Add up the days on which measurements came, one device and profile after the other.
+    """Add up the days on which measurements came, one device and profile after the other; then make months ahead.
 
     Raises:
-        StoreError: by cause; what was added up before stays.
+        StoreError: by cause; what was done before stays.
     """
     with _leadership(database) as is_leader:
         if not is_leader:
-            return Maintained(is_leader=False, days=0, rows=0)
+            return Maintained(is_leader=False)
         with database.read() as connection:
             changed = connection.execute(_changed()).all()
         days, rows = 0, 0
@@ -64,7 +66,8 @@ def maintain(database: Database) -> Maintained:
             with database.write() as connection:
                 for start in range(0, len(its_days), _CHUNK):
                     rows += _add_up(connection, device, profile, its_days[start : start + _CHUNK])
-        return Maintained(is_leader=True, days=days, rows=rows)
+        months = partitions.make_months(database)
+        return Maintained(True, days, rows, months, partitions.outside_months(database))
 
 
 def daily(connection: Connection, first: str, last: str, device_identity: str | None) -> list[DailyRollup]:

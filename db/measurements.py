@@ -63,8 +63,8 @@ def record(connection: Connection, measurement: Measurement, job_id: int | None,
 def add(connection: Connection, measurement: Measurement, job_id: int | None, recorded_at: str) -> bool:
     """Measurement, readings and raw visits; its job stays as it is. False when it was there already."""
     table = schema.measurement
-    statement = insert_missing(table, connection).values(_row(measurement, job_id, recorded_at))
-    added = connection.execute(statement.returning(table.c.measurement_id)).first() is not None
+    statement = insert_missing(table, connection).returning(table.c.measurement_id)
+    added = connection.execute(statement, _row(measurement, job_id, recorded_at)).first() is not None
     if added:
         _record_readings(connection, measurement)
     traces = list(_traces(measurement)) if added else []

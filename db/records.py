@@ -152,8 +152,12 @@ class Maintained:
         is_leader: False: another process was at it, and nothing was done.
         days: of a device and a profile, that were added up anew.
         rows: roll-ups that were written.
+        months: partitions of raw samples that were made; SQLite has none.
+        outside_months: raw samples that stand in no month: older than the months, or of a clock that is off.
     """
 
     is_leader: bool
-    days: int
-    rows: int
+    days: int = 0
+    rows: int = 0
+    months: int = 0
+    outside_months: int = 0

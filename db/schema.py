@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Every revision that this version can read and lift, oldest first; the last one is the head.
-REVISIONS = (*("edgecost_0001", "edgecost_0002", "edgecost_0003", "edgecost_0004", "edgecost_0005", "edgecost_0006"),)
+REVISIONS = tuple(f"edgecost_{number:04d}" for number in range(1, 8))
 HEAD = REVISIONS[-1]
 
 #: What a job can be in.
@@ -248,7 +248,8 @@ measurement_memory = Table(
     ),
 )
 
-#: Traces of a measurement, one row each; ``codec`` names how ``payload`` is written (``codec.py``).
+#: Traces of a measurement, one row each; ``codec`` names how ``payload`` is written (``codec.py``). On PostgreSQL each
+#: month has a partition (``partitions.py``).
 measurement_raw = Table(
     "measurement_raw",
     metadata,
@@ -256,6 +257,7 @@ measurement_raw = Table(
     Column("kind", Text, primary_key=True),
     Column("codec", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (measurement_id)",
 )
 
 #: What people say about a measurement afterwards. A retracted one is never read as a result again.

@@ -371,7 +371,8 @@ class Store:
     def maintain(self) -> Maintained:
         """Add up anew the days on which measurements came since the last time; doing it twice changes nothing.
 
-        One process at a time; another leaves at once. One transaction for each device and profile.
+        On PostgreSQL it makes the partitions of raw samples for this month and three more. One process at a time;
+        another leaves at once. One transaction for each device and profile, and for each month.
         """
         return maintenance.maintain(self._database)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 
 from ..profiler.errors import NotADatabase, SchemaMismatch
-from . import fleet_schema
+from . import fleet_schema, partitions
 from .connect import Database
 from .schema import HEAD, REVISIONS, measurement
 
@@ -38,6 +38,7 @@ def bring_to_head(database: Database) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         if revision(connection, database.label) != HEAD:
             _run_migrations(connection)
+            partitions.make_missing(connection)
 
 
 def revision(connection: Connection, label: str) -> str | None:

@@ -7,13 +7,13 @@ network: those are job sources.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..profiler.bench import Bench
 from ..profiler.measure import measure_group
+from ..profiler.measurement_id import new_measurement_id
 from ..profiler.protocol import Settings
 from ..profiler.records import Measurement, RuntimeProfile, Status, Visit
 from ..profiler.tasks import GroupTimes, Stage, Task
@@ -35,7 +35,7 @@ class MeasuringJob:
     workload: Workload
     lease_token: str | None = None
     is_last_attempt: bool = False
-    measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    measurement_id: str = field(default_factory=new_measurement_id)
 
 
 class JobSource(Protocol):

@@ -1,4 +1,4 @@
-"""The hub put together: routes over a store, who waits, and the reaper. It holds no state of its own."""
+"""The hub put together: routes over a store, who waits, and who keeps order. It holds no state of its own."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def make_app(store: Store, settings: HubSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         waiting.insert(0, Waiting(chosen.poll_s))
-        reaper = asyncio.create_task(_reap(store, waiting[0], chosen.reap_s))
+        keepers = (_reap(store, waiting[0], chosen.reap_s), _maintain(store, chosen.maintain_s))
+        tasks = [asyncio.create_task(keeper) for keeper in keepers]
         with store.fleet.listener(waiting[0].wake):
             yield
-        reaper.cancel()
-        with suppress(asyncio.CancelledError):
-            await reaper
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app = DescribedApp(
         title="edgecost hub",
@@ -65,3 +67,12 @@ async def _reap(store: Store, waiting: Waiting, every_s: float) -> None:
         with suppress(StoreError):
             if await run_in_threadpool(store.fleet.reap):
                 waiting.wake()
+
+
+async def _maintain(store: Store, every_s: float) -> None:
+    """Put the store in order. All replicas try, and one does it at a time."""
+    while True:
+        await asyncio.sleep(every_s)
+        # What could not be done now, because others held the store, is done the next time.
+        with suppress(StoreError):
+            await run_in_threadpool(store.maintain)

@@ -16,6 +16,7 @@ class HubSettings:
         wait_s: how long a request for work is kept open; below the 60 s at which proxies give up.
         poll_s: how often a waiting request looks by itself, should a word be lost; SQLite has no words.
         reap_s: how often leases of silent boards are looked for.
+        maintain_s: how often the store is put in order; with ten million measurements that takes a quarter of a minute.
         body_bytes: largest JSON body, before and after unpacking.
         blob_bytes: largest model.
     """
@@ -24,5 +25,6 @@ class HubSettings:
     wait_s: float = 50.0
     poll_s: float = 2.0
     reap_s: float = 10.0
+    maintain_s: float = 6 * 3600.0
     body_bytes: int = BODY_BYTES_MAX
     blob_bytes: int = 512 << 20

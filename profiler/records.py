@@ -345,5 +345,10 @@ class Measurement:
         return net if net > 0 else None
 
     @property
+    def lacks_samples(self) -> bool:
+        """Whether it had visits that are not here: it was read without them, or their month was archived."""
+        return not self.visits and self.latency is not None and self.latency.visits > 0
+
+    @property
     def rejected_visits(self) -> int:
         return sum(1 for visit in self.visits if visit.reject_reason)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .measurement_id import new_measurement_id
 from .records import Environment, Json, Measurement, RuntimeProfile, Visit
 from .watching import Watch
 from .workload import Workload
@@ -23,7 +23,7 @@ class Task:
 
     workload: Workload
     purpose: str
-    measurement_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    measurement_id: str = field(default_factory=new_measurement_id)
     is_last_attempt: bool = False
     is_last_when_late: bool = False
 

@@ -31,7 +31,10 @@ def filled(path: Path) -> Path:
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> None:
     with store._database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
+        # Partitions are made by the calendar, and not by the schema.
+        named = {"include_name": lambda name, kind, _: kind != "table" or not name.startswith("measurement_raw_")}
+        opts = {"compare_type": True, "render_as_batch": True, **named}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
         scripts = ScriptDirectory.from_config(alembic_config(connection))
     assert [script.revision for script in scripts.walk_revisions()] == [*reversed(REVISIONS)]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ...devices.host import read_host
 from ...devices.simulators import SimulatedCost, SimulatedDevice, checked_cost, open_simulator, parse_simulator
 from ...profiler.errors import ModelError, SimulatorError
+from ...profiler.measurement_id import new_measurement_id
 from ...profiler.records import SIMULATOR, Environment, Json, Latency, Measurement, RuntimeProfile, Status
 from ...profiler.tasks import Stage
 from ...profiler.workload import Workload
@@ -197,7 +198,7 @@ def _ask(
     if cost.latency_ms is not None:
         conditions[SIMULATOR] = said
     return Measurement(
-        measurement_id=uuid.uuid4().hex,
+        measurement_id=new_measurement_id(),
         graph_hash=workload.graph_hash,
         profile_hash=setting.profile.profile_hash,
         environment_hash=setting.stage.environment.environment_hash,

@@ -211,12 +211,6 @@ def find(connection: Connection, name: str) -> Agent:
     return _agent(rows[0])
 
 
-def device_of(connection: Connection, agent_id: str) -> str:
-    """The identity of the device that an agent stands on."""
-    found: str = connection.execute(select(agent.c.device_identity).where(agent.c.agent_id == agent_id)).scalar_one()
-    return found
-
-
 def one_agent(connection: Connection, agent_id: str) -> Agent:
     return _agent(connection.execute(_agents().where(agent.c.agent_id == agent_id)).mappings().one())
 

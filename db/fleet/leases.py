@@ -10,7 +10,6 @@ import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import (
     ColumnElement,
@@ -31,7 +30,7 @@ from ...profiler.errors import HubRefused
 from .. import schema
 from ..attempts import KILLS_MAX, NO_LEASE
 from ..campaigns import job_of
-from ..connect import now, stamp
+from ..connect import now_stamp
 from ..fleet_schema import agent
 from .agents import one_agent
 from .records import Agent, Batch, HeldJob
@@ -82,11 +81,11 @@ def lease(connection: Connection, agent_id: str, limit: int, lease_s: float) -> 
         "state": "leased",
         "lease_owner": agent_id,
         "lease_token": token,
-        "lease_until": stamp(now(connection) + timedelta(seconds=lease_s)),
+        "lease_until": now_stamp(connection, lease_s),
     }
     connection.execute(update(job).where(job.c.id.in_([row["id"] for row in chosen])).values(**taken))
     campaign = campaigns[first["campaign_id"]]
-    return Batch(token, campaign["name"], campaign["settings"], _with_workloads(connection, chosen, token))
+    return Batch(token, campaign["name"], campaign["settings"], tuple(_held_job(row, token) for row in chosen))
 
 
 def _share(connection: Connection, campaign_id: int, limit: int) -> int:
@@ -94,7 +93,7 @@ def _share(connection: Connection, campaign_id: int, limit: int) -> int:
     if limit <= SHARE_MIN:
         return limit
     job = schema.job
-    since = stamp(now(connection) - timedelta(seconds=SEEN_LATELY_S))
+    since = now_stamp(connection, -SEEN_LATELY_S)
     awake = select(func.count()).select_from(agent).where(agent.c.state == "active", agent.c.last_seen > since)
     boards = int(connection.execute(awake).scalar_one())
     if boards <= 1:
@@ -111,13 +110,14 @@ def has_work(connection: Connection, agent_id: str) -> bool:
 
 
 def _free(campaigns: Sequence[int], asking: Agent) -> Select[tuple[object, ...]]:
-    job = schema.job
+    job, graph = schema.job, schema.workload
     for_it = or_(job.c.device_identity.is_(None), job.c.device_identity == asking.device_identity)
     statement: Select[tuple[object, ...]] = (
-        select(job)
+        select(job, *(graph.c[name] for name in ("name", "kind", "skeleton_zlib", "weights")))
+        .join_from(job, graph)
         .where(job.c.campaign_id.in_(campaigns), job.c.state == "pending", for_it, job.c.kills < KILLS_MAX)
         .order_by(job.c.priority.desc(), job.c.id)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=job)
     )
     return statement
 
@@ -137,31 +137,22 @@ def _campaigns_for(connection: Connection, asking: Agent) -> dict[int, RowMappin
     }
 
 
-def _with_workloads(connection: Connection, rows: Sequence[RowMapping], token: str) -> tuple[HeldJob, ...]:
-    table = schema.workload
-    wanted = select(table).where(table.c.graph_hash.in_(sorted({row["graph_hash"] for row in rows})))
-    workloads = {row["graph_hash"]: row for row in connection.execute(wanted).mappings()}
-    found = []
-    for row in rows:
-        workload = workloads[row["graph_hash"]]
-        found.append(
-            HeldJob(
-                job=job_of(row, token),
-                kills=row["kills"],
-                name=workload["name"],
-                kind=workload["kind"],
-                skeleton_zlib=workload["skeleton_zlib"],
-                weights=tuple(workload["weights"]),
-            )
-        )
-    return tuple(found)
+def _held_job(row: RowMapping, token: str) -> HeldJob:
+    return HeldJob(
+        job=job_of(row, token),
+        kills=row["kills"],
+        name=row["name"],
+        kind=row["kind"],
+        skeleton_zlib=row["skeleton_zlib"],
+        weights=tuple(row["weights"]),
+    )
 
 
 def renew(connection: Connection, agent_id: str, token: str, lease_s: float) -> Held:
     """Let what is left of a lease run on from now. Nothing is left when it ran out, or was taken away."""
     job = schema.job
-    until = stamp(now(connection) + timedelta(seconds=lease_s))
-    statement = update(job).where(_held(agent_id, token)).values(lease_until=until).returning(job.c.id)
+    later = {"lease_until": now_stamp(connection, lease_s)}
+    statement = update(job).where(_held(agent_id, token)).values(**later).returning(job.c.id)
     held = tuple(sorted(identity for (identity,) in connection.execute(statement)))
     return Held(held, all_cancelled=not held and _was_cancelled(connection, token))
 
@@ -191,7 +182,7 @@ def reap(connection: Connection) -> int:
     """
     job = schema.job
     agents = select(agent.c.agent_id)
-    ran_out = and_(job.c.state == "leased", job.c.lease_until <= stamp(now(connection)), job.c.lease_owner.in_(agents))
+    ran_out = and_(job.c.state == "leased", job.c.lease_until <= now_stamp(connection), job.c.lease_owner.in_(agents))
     is_last = job.c.attempts + 1 >= job.c.max_attempts
     change = {
         "attempts": job.c.attempts + 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -11,9 +12,8 @@ from ...profiler.fleet_protocol import Result
 from ...profiler.records import Environment, Json, Measurement, RuntimeProfile, Sensor
 from .. import measurements, schema, workloads
 from ..attempts import Attempt, close_attempt, lock_job
-from ..connect import now, stamp
-from ..fleet_schema import receipt
-from .agents import device_of
+from ..connect import now_stamp
+from ..fleet_schema import agent, receipt
 from .records import Verdict
 
 
@@ -28,17 +28,18 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
     """
     measurement = result.measurement
     job = lock_job(connection, result.job_id)  # first: two copies of one result wait for each other here
-    before = _receipt(connection, measurement.measurement_id)
-    if before is not None:
-        return before
+    about = _look_up(connection, agent_id, measurement.measurement_id)
+    if about.before is not None:
+        return about.before
     if job is None:
         raise BadDocument(f"there is no job {result.job_id}")
     if measurement.graph_hash != job["graph_hash"] or measurement.purpose != job["purpose"]:
         raise BadDocument(f"job {result.job_id} is for another graph or purpose than this result")
     _check_numbers(measurement, is_of_energy=measurement.latency is None and _wants_energy(connection, job))
-    _put_references(connection, agent_id, result, known)
-    moment = stamp(now(connection))
-    if not measurements.add(connection, measurement, result.job_id, moment):
+    if measurement.device_identity != about.device_identity:
+        raise BadDocument("a board sends its own measurements only")
+    _put_references(connection, result, known)
+    if not measurements.add(connection, measurement, result.job_id, about.moment):
         raise BadDocument(f"the measurement {measurement.measurement_id} stands in the store without a receipt")
     attempt = Attempt(
         job_id=result.job_id,
@@ -49,7 +50,7 @@ def accept(connection: Connection, agent_id: str, result: Result, known: Collect
         lease_token=result.lease_token,
         killed=bool(result.killed_by),
     )
-    verdict, state = close_attempt(connection, job, attempt, moment)
+    verdict, state = close_attempt(connection, job, attempt, about.moment)
     return Verdict(measurement.measurement_id, verdict, state, is_new=True)
 
 
@@ -79,15 +80,35 @@ def _wants_energy(connection: Connection, job: RowMapping) -> bool:
     return settings is not None and "energy" in settings
 
 
-def _receipt(connection: Connection, measurement_id: str) -> Verdict | None:
-    row = connection.execute(select(receipt).where(receipt.c.measurement_id == measurement_id)).one_or_none()
-    return None if row is None else Verdict(row.measurement_id, row.verdict, row.job_state, is_new=False)
+@dataclass(frozen=True)
+class _About:
+    """What is known before a result is looked at: one statement, asked for every result.
+
+    Attributes:
+        before: what the same attempt was told when it came the first time.
+        moment: of its arrival.
+    """
+
+    before: Verdict | None
+    device_identity: str
+    moment: str
 
 
-def _put_references(connection: Connection, agent_id: str, result: Result, known: Collection[str]) -> None:
+def _look_up(connection: Connection, agent_id: str, measurement_id: str) -> _About:
+    """Asked while the job is held, so that the receipt of a copy that came at the same time is seen."""
+    said = (receipt.c.verdict, receipt.c.job_state)
+    statement = (
+        select(agent.c.device_identity, now_stamp(connection).label("moment"), *said)
+        .outerjoin_from(agent, receipt, receipt.c.measurement_id == measurement_id)
+        .where(agent.c.agent_id == agent_id)
+    )
+    device_identity, arrived, verdict, state = connection.execute(statement).one()
+    before = None if verdict is None else Verdict(measurement_id, verdict, state, is_new=False)
+    return _About(before, device_identity, arrived)
+
+
+def _put_references(connection: Connection, result: Result, known: Collection[str]) -> None:
     measurement = result.measurement
-    if measurement.device_identity != device_of(connection, agent_id):
-        raise BadDocument("a board sends its own measurements only")
     environment = Environment(result.environment)
     try:
         profile = RuntimeProfile.from_document(result.profile)

@@ -130,15 +130,16 @@ class MeasurementView:
     """One measurement with its visits.
 
     Attributes:
-        rejected_visits: those that the canary took away.
+        visits: None where the samples of its month are archived and no longer in the store.
+        rejected_visits: those that the canary took away; None as ``visits``.
         rails: beside the energy of the whole, by name.
     """
 
     row: MeasurementRow
     conditions: Mapping[str, Json]
     overhead_ms: float | None
-    visits: int
-    rejected_visits: int
+    visits: int | None
+    rejected_visits: int | None
     chart: Chart | None
     rails: tuple[RailRow, ...]
 
@@ -238,8 +239,9 @@ def measurement_view(store: Store, measurement_id: str) -> MeasurementView:
     values = [visit.value_ns / 1e6 for visit in made.visits if visit.value_ns is not None]
     title = f"time of each of {len(values)} visits of {row.name}, in the order in which they were made"
     chart = course(title, "ms", [str(at + 1) for at in range(len(values))], values, is_line=False)
+    visits, rejected = (None, None) if made.lacks_samples else (len(made.visits), len(made.visits) - len(values))
     return MeasurementView(
-        row, made.conditions, made.overhead_ms, len(made.visits), len(made.visits) - len(values), chart,
+        row, made.conditions, made.overhead_ms, visits, rejected, chart,
         tuple(
             RailRow(
                 name, one.scope, one.status.value, one.gross_median_mj, one.gross_lo_mj, one.gross_hi_mj,
