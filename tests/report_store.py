@@ -105,9 +105,9 @@ def of_device(path: Path, board: Device = BOARD) -> Desk:
     energy = Energy(
         Reading.OK, "module", sensor_hash=SENSOR.sensor_hash, gross_median_mj=12.25, gross_lo_mj=12.0, gross_hi_mj=12.5
     )
-    desk.write(
-        workload(6), 7.125, energy=energy, memory=PeakMemory(Reading.OK, "smaps-1", "", 3_500_000, *[3_500_000] * 2)
-    )
+    memory = PeakMemory(Reading.OK, "smaps-1", "", 3_500_000, *[3_500_000] * 2)
+    visit = Visit(1, "first", (7_125_000,), (), (20_000, 20_000), 0, "", 7_125_000.0)
+    desk.write(workload(6), 7.125, energy=energy, memory=memory, visits=(visit,))
     return desk
 
 
