@@ -30,7 +30,7 @@ quickstart: build/dev/package.stamp ## Install what a host needs into .venv and 
 	$(BIN)/edgecost quickstart
 
 test: lint ## Everything that must hold: lint, types, import order, tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	tests/in_memory.sh $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Times mean nothing under emulation; that the agent, the runner and the wheels run on these CPUs and files does.
 test-boards: $(BOARDS)/made.stamp build/dev/package.stamp ## Agent and runner as aarch64 on recorded boards, under QEMU (fetches 500 MB)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from sqlalchemy import make_url
 
 from edgecost.costmodels.kernel_work import kind_of, work_of
 from edgecost.costmodels.space_file import load_space
@@ -101,18 +102,53 @@ def postgresql_server() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, on one engine after the other."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.sqlite"
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with nothing in it, to be copied: making one takes a hundred times as long."""
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store(path).close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgresql_server: str) -> Iterator[str]:
+    """The name of a database that is a store with nothing in it, for the same reason."""
+    with database_on(postgresql_server) as url:
+        Store(url).close()
+        yield str(make_url(url).database)
+
+
+@contextmanager
+def database_on(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of a new database for as long as the block."""
     import psycopg
 
-    server: str = request.getfixturevalue("postgresql_server")
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.format(name)
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield server.format(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, empty_database: str) -> Iterator[str]:
+    """The URL of an empty store on PostgreSQL."""
+    with database_on(postgresql_server, empty_database) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new database, on one engine after the other; a store already where the test asks for one, too."""
+    is_store = "store" in request.fixturenames
+    if request.param == "sqlite":
+        if is_store:
+            shutil.copy(request.getfixturevalue("empty_file"), tmp_path / "store.sqlite")
+        yield f"sqlite:///{tmp_path}/store.sqlite"
+        return
+    template = request.getfixturevalue("empty_database") if is_store else "template1"
+    with database_on(request.getfixturevalue("postgresql_server"), template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -123,8 +159,9 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def file_store(tmp_path: Path) -> Iterator[Store]:
+def file_store(tmp_path: Path, empty_file: Path) -> Iterator[Store]:
     """An empty store for what takes long to measure, where the engine makes no difference."""
+    shutil.copy(empty_file, tmp_path / "store.sqlite")
     with Store(tmp_path / "store.sqlite") as opened:
         yield opened
 
@@ -236,6 +273,5 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path, profile: RuntimeProfile) -> Iterator[Notebook]:
-    with Store(tmp_path / "store.sqlite") as store:
-        yield Notebook(store, profile)
+def notebook(file_store: Store, profile: RuntimeProfile) -> Notebook:
+    return Notebook(file_store, profile)

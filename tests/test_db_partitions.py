@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.command import downgrade
 from hypothesis import given
@@ -37,16 +36,8 @@ PAUSE = threading.Event()
 
 
 @pytest.fixture
-def url(postgresql_server: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgresql_server.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgresql_server.format(name)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store(url) as opened:
+def store(postgresql_url: str) -> Iterator[Store]:
+    with Store(postgresql_url) as opened:
         furnish(opened)
         yield opened
 
@@ -119,7 +110,7 @@ def test_who_asks_for_samples_looks_into_one_month(store: Store) -> None:
     assert plan.count("Heap Scan on measurement_raw") == 1
 
 
-def test_a_store_without_months_keeps_what_it_has_when_it_gets_them(store: Store, url: str) -> None:
+def test_a_store_without_months_keeps_what_it_has_when_it_gets_them(store: Store, postgresql_url: str) -> None:
     names = ["m1", "f" * 32, new_measurement_id(), id_in(Month(2020, 2))]
     for name in names:
         store.record(measured(name))
@@ -129,7 +120,7 @@ def test_a_store_without_months_keeps_what_it_has_when_it_gets_them(store: Store
     assert rows_by_table(store) == {"measurement_raw": len(names)}
     with pytest.raises(RowRefused, match="immutable"):
         run(store, "DELETE FROM measurement_raw")
-    with Store(url) as upgraded:
+    with Store(postgresql_url) as upgraded:
         assert upgraded.measurements(usable_only=False, with_visits=True) == before
         assert rows_by_table(upgraded) == {this_month(upgraded).table: 1, OTHER: len(names) - 1}
         assert upgraded.maintain().outside_months == len(names) - 1
@@ -177,13 +168,13 @@ def test_samples_cannot_be_changed_through_a_month_either(store: Store, verb: st
             run(store, verb.format(table))
 
 
-def test_months_are_made_while_others_record(store: Store, url: str) -> None:
+def test_months_are_made_while_others_record(store: Store, postgresql_url: str) -> None:
     """Each waits for the other a little, and neither for ever: locks are taken in one order."""
     first, stop = this_month(store).later(-24), threading.Event()
 
     def record(tag: str) -> int:
         number = 0
-        with Store(url) as mine:
+        with Store(postgresql_url) as mine:
             while not stop.is_set():
                 mine.record(measured(id_in(first.later(number % 24), f"{tag}{number}")))
                 number += 1
@@ -210,7 +201,7 @@ def reading(url: str) -> Iterator[None]:
 
 
 def test_a_month_is_left_for_another_time_when_somebody_reads_for_long(
-    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "_PATIENCE_MS", 50)
     old = this_month(store).later(-1)
@@ -218,7 +209,7 @@ def test_a_month_is_left_for_another_time_when_somebody_reads_for_long(
     run(store, f"ALTER TABLE measurement_raw DETACH PARTITION {this_month(store).table}")
     run(store, f"DROP TABLE {this_month(store).table}")
     store.record(measured(new_measurement_id()))
-    with reading(url):
+    with reading(postgresql_url):
         with pytest.raises(StoreBusy):
             store.maintain()
         store.record(measured("meanwhile"))
@@ -227,7 +218,7 @@ def test_a_month_is_left_for_another_time_when_somebody_reads_for_long(
 
 
 def test_a_month_that_was_taken_away_leaves_measurements_without_samples(
-    store: Store, url: str, tmp_path: Path
+    store: Store, postgresql_url: str, tmp_path: Path
 ) -> None:
     """As docs/how-to/plan-a-store.md says it is done."""
     month = this_month(store)
@@ -249,15 +240,15 @@ def test_a_month_that_was_taken_away_leaves_measurements_without_samples(
 
 
 def test_archived_samples_are_told_and_not_shown_as_none(
-    store: Store, url: str, capsys: pytest.CaptureFixture[str]
+    store: Store, postgresql_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.record(measured(new_measurement_id()))
     (one,) = store.measurements(with_visits=True)
     assert not one.lacks_samples
     run(store, f"ALTER TABLE measurement_raw DETACH PARTITION {this_month(store).table}")
-    assert main(["db", "show", one.measurement_id, "--db", url]) == 0
+    assert main(["db", "show", one.measurement_id, "--db", postgresql_url]) == 0
     assert "2 visits, their samples archived" in capsys.readouterr().out
-    assert main(["db", "show", one.measurement_id, "--db", url, "--json"]) == 0
+    assert main(["db", "show", one.measurement_id, "--db", postgresql_url, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["visits"], told["rejected_visits"]) == (None, None)
     page = measurement_view(store, one.measurement_id)

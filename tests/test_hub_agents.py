@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -167,18 +166,6 @@ def test_who_waits_finds_a_new_campaign(store: Store) -> None:
         campaign(store, 3)
         lease = decode(Lease, asked.result().json)
         assert [job.label for job in lease.jobs] == ["sigmoid_1", "sigmoid_2", "sigmoid_3"]
-
-
-@pytest.fixture
-def postgresql_url(request: pytest.FixtureRequest) -> str:
-    """An empty database on PostgreSQL, where words travel."""
-    import psycopg
-
-    server: str = request.getfixturevalue("postgresql_server")
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.format(name)
 
 
 def test_on_postgresql_a_word_from_another_process_wakes_who_waits(postgresql_url: str) -> None:
