@@ -21,7 +21,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test screenshots test-boards test-consumers lint format lock clean
+.PHONY: help quickstart test site screenshots test-boards test-consumers lint format lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -47,6 +47,11 @@ lint: $(VENV)/dev.stamp build/dev/package.stamp ## Style, types and import order
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+site: $(VENV)/dev.stamp build/dev/package.stamp ## The documentation as a site in build/site, which needs no network
+	rm -rf build/site
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -c docs -d build/site-doctrees . build/site
+	@echo "build/site/index.html"
 
 screenshots: $(VENV)/dev.stamp build/dev/package.stamp ## The pictures of the hub's pages in docs/pictures anew (Chromium)
 	PYTHONPATH='$(CURDIR)' $(BIN)/python docs/make_screenshots.py

@@ -25,6 +25,7 @@ from .options import (
 )
 from .output import Talk, few, percent, print_json, print_table
 from .parameters import PercentType
+from .sparkline import course, printed_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -288,6 +289,9 @@ def _print_trace(found: AdaptiveOutcome) -> None:
     ]
     columns = ["measured", "estimate", "then", "were off by", "prices moved by", "measuring", "choosing"]
     print_table("Before each batch, and what it found", columns, rows, left=0)
+    estimates = [batch.estimated_error for batch in found.batches]
+    if len(estimates) - estimates.count(None) > 1:
+        click.echo(f"  {course(estimates, printed_blocks())}  the estimate, batch by batch\n")
 
 
 def _adaptive_exit_code(found: AdaptiveOutcome) -> int:

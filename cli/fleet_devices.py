@@ -9,12 +9,16 @@ import click
 
 from .hubs import keeper
 from .options import db_option, json_option
-from .output import few, print_json, print_table
+from .output import change, few, interval, print_json, print_table
+from .sparkline import course, printed_blocks
 
 if TYPE_CHECKING:
+    from ..costmodels.reports.device import AnchorCourse, CanaryCourse
+    from ..db import Store
     from ..db.fleet.records import Agent, AgentWork
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_US_PER_MS = 1e3
 
 
 @click.group()
@@ -67,11 +71,16 @@ def list_devices(selector: str | None, db_url: str | None, as_json: bool) -> Non
 @db_option
 @json_option
 def show(name: str, db_url: str | None, as_json: bool) -> None:
-    """One board, by its name or the beginning of its identity."""
+    """One board, by its name or the beginning of its identity: what it is, and how it was from session to session.
+
+    The canary is the same short work in every session, an anchor a graph that is measured again from time to time: what
+    has become slower is too hot, worn or disturbed. `edgecost report device` draws both large.
+    """
     from ..db import Store
 
     with Store(db_url) as store:
         found, now = store.fleet.agent(name), store.fleet.server_time()
+        courses = [] if as_json else _courses(store, found.agent)
     if as_json:
         print_json(_document(found))
         return
@@ -88,9 +97,41 @@ def show(name: str, db_url: str | None, as_json: bool) -> None:
         ["holds", f"{found.jobs_held} jobs"],
         ["sent", f"{found.accepted} accepted, {found.attempts} failed, {found.late} late, {found.killed} deaths"],
         *([f"runtime {offer.name}", offer.label or f"not usable: {offer.problem}"] for offer in agent.offers),
+        *courses,
         *([key.replace("_", " "), str(value)] for key, value in agent.conditions.items() if value not in (None, [])),
     ]
     print_table(agent.name, ["", ""], rows, left=2)
+
+
+def _courses(store: Store, agent: Agent) -> list[list[str]]:
+    """The board's own speed by runtime, session by session, as rows of a table; none where it was there but once."""
+    from ..costmodels.reports.device import anchor_course, canary_course
+
+    rows = []
+    for offer in agent.usable:
+        where = (agent.device_identity, offer.profile_hash, offer.name)
+        canaries = canary_course(store, *where)
+        if len(canaries.known_us) > 1:
+            rows.append([f"canary, {offer.name}", _canary(canaries)])
+        anchors = anchor_course(store, *where)
+        if anchors is not None:
+            rows.append([f"anchors, {offer.name}", _anchors(anchors)])
+    return rows
+
+
+def _canary(found: CanaryCourse) -> str:
+    known_us = found.known_us
+    drawn = course([one.canary_us for one in found.sessions], printed_blocks())
+    ends = interval(min(known_us) / _US_PER_MS, max(known_us) / _US_PER_MS)
+    told = "" if found.change is None else f"; the newest {change(found.change)} against the usual"
+    return f"{drawn}  {ends} in {len(found.sessions)} sessions{told}"
+
+
+def _anchors(found: AnchorCourse) -> str:
+    changes = [one.change for one in found.sessions]
+    drawn = course(changes, printed_blocks())
+    ends = f"{change(min(changes))} … {change(max(changes))}"
+    return f"{drawn}  {ends} in {len(changes)} sessions, against the first; the newest {change(changes[-1])}"
 
 
 def _document(work: AgentWork) -> dict[str, object]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 
@@ -125,6 +126,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback leaves here for a mistake of the user's."""
+    _say_what_can_be_said()
     try:
         code = cli.main(
             args=None if arguments is None else list(arguments), prog_name="edgecost", standalone_mode=False
@@ -158,6 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             MissingPackage.exit_code,
         )
     return code if isinstance(code, int) else 0
+
+
+def _say_what_can_be_said() -> None:
+    """A terminal of another encoding than UTF-8 shows a question mark for what it lacks: no table ends in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="replace")
 
 
 def _sentence(remedy: str) -> str:

@@ -11,6 +11,7 @@ from ..profiler.errors import UsageError
 from .energy_output import energy_document, print_energy
 from .options import db_option, json_option
 from .output import interval, megabytes, milliseconds, print_json
+from .visit_output import print_visits
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -81,6 +82,7 @@ def _print(head: dict[str, str], found: Measurement) -> None:
         click.echo(f"  latency {milliseconds(latency.median_ms)} ({interval(latency.lo_ms, latency.hi_ms)}),", nl=False)
         told = "their samples archived" if found.lacks_samples else f"{found.rejected_visits} rejected"
         click.echo(f" {latency.visits} visits, {told}")
+        print_visits(found)
     if found.energy is not None:
         print_energy(found)
     if memory is not None:

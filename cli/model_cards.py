@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ from ..profiler.errors import EdgecostError, GateError, UsageError
 from .accuracy import accuracy_row
 from .controls import control_option_beside
 from .options import db_option, json_option, runtime_options
-from .output import Talk, few, milliseconds, percent, print_json, print_table
+from .output import Talk, change, few, milliseconds, percent, print_json, print_table
+from .sparkline import printed_blocks, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..costmodels.cards.model_card import GroupAccuracy, ModelCard
+    from ..costmodels.cards.model_card import GroupAccuracy, ModelCard, Pairs
     from ..costmodels.cards.model_check import ModelCheck
     from ..costmodels.cards.model_folder import ModelFolder
     from ..costmodels.local_setting import LocalSetting
@@ -278,6 +280,7 @@ def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
     count = 0 if card.held_out is None else card.held_out.n
     title = f"What it is worth on {count} graphs, each predicted by a model that had not seen it"
     print_table(title, ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"], rows)
+    _print_errors(card.pairs)
     _print_coverage(card)
     if card.by_kind:
         shown = card.by_kind[:_KINDS]
@@ -325,6 +328,16 @@ def _data_rows(card: ModelCard) -> list[list[str]]:
     return rows
 
 
+def _print_errors(pairs: Pairs) -> None:
+    """How the errors lie that the table above sums up: whether they lean to one side, and what stands apart."""
+    both = zip(pairs.predicted, pairs.measured, strict=True)
+    # As logarithms: half as much is as far off as twice as much.
+    errors = [math.log(guess / truth) for guess, truth in both if guess > 0 and truth > 0]
+    if len(errors) > 1:
+        ends = f"from {change(math.expm1(min(errors)))} to {change(math.expm1(max(errors)))}"
+        click.echo(f"  {spread(errors, printed_blocks())}  predicted against measured, {ends}\n")
+
+
 def _print_coverage(card: ModelCard) -> None:
     networks = {one.nominal: one for one in card.network_coverage}
     rows = []
@@ -365,9 +378,7 @@ def _print_check(found: ModelFolder, result: ModelCheck) -> None:
                 _short(one.anchor.name),
                 milliseconds(one.anchor.latency_ms),
                 milliseconds(one.latency_ms),
-                "–"
-                if one.latency_ms is None
-                else f"{one.latency_ms / one.anchor.latency_ms - 1:+.1%}".replace("%", " %"),
+                change(None if one.latency_ms is None else one.latency_ms / one.anchor.latency_ms - 1),
             ]
             for one in result.anchors
         ]

@@ -95,6 +95,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f} %"
 
 
+def change(value: float | None) -> str:
+    """By how much something differs from what it is compared with, with its sign: 0.1 is +10.0 %."""
+    return "–" if value is None or not math.isfinite(value) else f"{value * 100:+.1f} %"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval in milliseconds."""
     return "–" if low is None or high is None else f"{milliseconds(low)} … {milliseconds(high)}"
@@ -116,18 +121,12 @@ class Talk:
 
     def __enter__(self) -> Talk:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from .progress import bars
 
         console = Console(stderr=True)
         if console.is_terminal and not self._quiet:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[latest]}"),
-                console=console,
-            )
+            self._progress = bars(console)
             self._progress.start()
         return self
 
@@ -135,14 +134,25 @@ class Talk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._progress is not None:
+            if kind is None:
+                self._end_stage()
             self._progress.stop()
 
     def stage(self, title: str, total: int | None = None) -> None:
-        """A stage begins."""
+        """A stage begins, and the one before is at its end."""
         if self._progress is not None:
-            self._task = self._progress.add_task(title, total=total, latest="")
+            self._end_stage()
+            self._task = self._progress.add_task(title, total=total, latest="", is_counted=total is not None)
         elif not self._quiet:
             click.echo(f"{title} ({total})" if total else title, err=True)
+
+    def _end_stage(self) -> None:
+        """A stage that cannot be counted moves to and fro until somebody says that it is over."""
+        if self._progress is None or self._task is None:
+            return
+        task = next(one for one in self._progress.tasks if one.id == self._task)
+        if not task.fields["is_counted"]:
+            self._progress.update(self._task, total=1, completed=1, latest="")
 
     def step(self, note: str, count: int = 1) -> None:
         """So many steps of the stage are done."""

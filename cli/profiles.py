@@ -16,6 +16,7 @@ from .energy_output import energy_document, print_energy
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
 from .output import Talk, few, interval, megabytes, milliseconds, percent, print_json, print_table
 from .parameters import FrameType, PercentType, ProbabilityType, TripsType
+from .visit_output import print_visits
 
 if TYPE_CHECKING:
     from ..costmodels.kernel_shares import KernelShare
@@ -250,8 +251,10 @@ def _print_profile(result: ModelProfile) -> None:
     click.echo(f"   p99 {milliseconds(latency.p99_ms)}")
     click.echo(
         f"  {latency.visits} visits, {latency.runs} runs; {measurement.rejected_visits} visits rejected;"
-        f" an empty call takes {milliseconds(measurement.overhead_ms)}\n"
+        f" an empty call takes {milliseconds(measurement.overhead_ms)}"
     )
+    print_visits(measurement)
+    click.echo()
     if len(result.paths) > 1:
         _print_paths(result)
     if result.memory is not None:

@@ -18,6 +18,7 @@ from edgecost.profiler.records import (
     RuntimeProfile,
     Sensor,
     Status,
+    Visit,
 )
 from edgecost.profiler.workload import Workload
 from tests.fleet_store import workload
@@ -53,6 +54,7 @@ class Desk:
         conditions: Mapping[str, float] | None = None,
         energy: Energy | None = None,
         memory: PeakMemory | None = None,
+        visits: tuple[Visit, ...] = (),
         job_id: int | None = None,
     ) -> str:
         """One attempt of a second; its id. The interval is ±2 %, and a call takes 0.5 ms."""
@@ -80,6 +82,7 @@ class Desk:
                 conditions=conditions or {},
                 energy=energy,
                 peak_memory=memory,
+                visits=visits,
             ),
             job_id,
         )
@@ -102,9 +105,9 @@ def of_device(path: Path, board: Device = BOARD) -> Desk:
     energy = Energy(
         Reading.OK, "module", sensor_hash=SENSOR.sensor_hash, gross_median_mj=12.25, gross_lo_mj=12.0, gross_hi_mj=12.5
     )
-    desk.write(
-        workload(6), 7.125, energy=energy, memory=PeakMemory(Reading.OK, "smaps-1", "", 3_500_000, *[3_500_000] * 2)
-    )
+    memory = PeakMemory(Reading.OK, "smaps-1", "", 3_500_000, *[3_500_000] * 2)
+    visit = Visit(1, "first", (7_125_000,), (), (20_000, 20_000), 0, "", 7_125_000.0)
+    desk.write(workload(6), 7.125, energy=energy, memory=memory, visits=(visit,))
     return desk
 
 

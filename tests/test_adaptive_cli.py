@@ -70,6 +70,12 @@ def test_the_end_says_what_was_measured_how_wrong_the_table_is_and_what_comes_ne
     assert _adaptive_exit_code(FOUND) == 0
 
 
+def test_several_batches_show_how_the_estimate_went_with_a_gap_where_there_was_none(capsys) -> None:
+    batches = [replace(BATCH, estimated_error=error) for error in (None, 0.12, 0.08, 0.04)]
+    assert "\n   █▅▁  the estimate, batch by batch\n" in show(capsys, replace(FOUND, batches=tuple(batches)))
+    assert "batch by batch" not in show(capsys, FOUND)
+
+
 def test_a_table_that_is_measured_whole_needs_no_predictor(capsys) -> None:
     whole = replace(FOUND, measured=96, stopped_by="complete")
     assert "Next: edgecost lut build --space tiny" in show(capsys, whole)

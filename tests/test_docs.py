@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from edgecost.costmodels.space_file import load_space
 from edgecost.db import Store
 from edgecost.profiler import errors, protocol
 from edgecost.profiler.errors import EdgecostError
+from tests.doc_scripts import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -42,15 +42,6 @@ def read(page: str) -> str:
 
 def blocks(page: str, language: str) -> list[str]:
     return [body for found, body in BLOCK.findall(read(page)) if found == language]
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 make_cli_reference = load_script("make_cli_reference")

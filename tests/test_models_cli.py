@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_a_card_is_shown_by_default_by_name_and_by_folder(mine, capsys) -> None:
     out = printed(capsys, "show")
     for text in ("What it was made of", "retracted", "±10 %", "FLOPs only", "promised", "█", "What it cannot do"):
         assert text in out
+    assert re.search(r"^  [▁▂▃▄▅▆▇█ ]+  predicted against measured, from -\d.* % to \+\d.* %$", out, re.MULTILINE)
     assert "State: fresh" in out
     assert printed(capsys, "show", mine.name[:6]) == out
     assert printed(capsys, "show", str(mine)) == out

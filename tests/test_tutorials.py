@@ -33,6 +33,7 @@ PIECE = re.compile(
     r"^(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 NUMBER = re.compile(r"[+−-]?\b(?:\d{4}-\d\d-\d\dT[\d:]+|[0-9a-f]{8,}|\d+(?:[.,:]\d+)*(?:e[+-]?\d+)?)")
+RULE_OR_PICTURE = re.compile("[─▁▂▃▄▅▆▇█]")
 HUB_PORT = "8440"
 LIMIT_S = 300
 #: ONNX Runtime's kernels depend on the processor.
@@ -94,8 +95,8 @@ def script_of(steps: Sequence[Step], folder: Path, port: int) -> str:
 
 
 def masked(line: str) -> str:
-    """Without numbers, hashes, rules, and how wide the columns are."""
-    return " ".join(NUMBER.sub("#", line.replace("─", "")).split())
+    """Without numbers, hashes, rules, small pictures, and how wide the columns are."""
+    return " ".join(NUMBER.sub("#", RULE_OR_PICTURE.sub("", line)).split())
 
 
 def is_printed(shown: str, lines: Sequence[str]) -> bool:

@@ -146,6 +146,7 @@ def read_device(store: Store, name: str) -> DeviceReport:
     readings = tuple(store.tallies.readings(device.identity))
     sensors = sorted({one.sensor_hash for one in readings if one.sensor_hash is not None})
     found = [(name, store.sensor(name)) for name in sensors]
+    anchors = [anchor_course(store, device.identity, row.profile_hash, row.label) for row in profiles]
     runtimes = {profile.runtime for one in labels if (profile := store.profile(one)) is not None}
     return DeviceReport(
         device=device,
@@ -158,8 +159,8 @@ def read_device(store: Store, name: str) -> DeviceReport:
         retracted=sum(one.retracted for one in outcomes),
         profiles=profiles,
         newest=_newest(store, device, labels),
-        canaries=tuple(_canary(store, device, row) for row in profiles),
-        anchors=tuple(course for row in profiles if (course := _anchors(store, device, row)) is not None),
+        canaries=tuple(canary_course(store, device.identity, row.profile_hash, row.label) for row in profiles),
+        anchors=tuple(course for course in anchors if course is not None),
         readings=readings,
         meters=tuple(Meter(name, sensor.document) for name, sensor in found if sensor is not None),
     )
@@ -215,18 +216,19 @@ def _newest(store: Store, device: Device, labels: Mapping[str, str]) -> tuple[Ne
     )
 
 
-def _canary(store: Store, device: Device, row: ProfileRow) -> CanaryCourse:
-    sessions = tuple(store.tallies.sessions(device.identity, row.profile_hash, _SESSIONS))
+def canary_course(store: Store, device_identity: str, profile_hash: str, label: str) -> CanaryCourse:
+    """The machine's own speed in its newest sessions under a profile, which is called ``label``."""
+    sessions = tuple(store.tallies.sessions(device_identity, profile_hash, _SESSIONS))
     known = [one.canary_us for one in sessions if one.canary_us is not None]
     if len(known) <= SESSIONS_MIN:
-        return CanaryCourse(row.label, sessions, None, None)
+        return CanaryCourse(label, sessions, None, None)
     usual = statistics.median(known[:-1])
-    return CanaryCourse(row.label, sessions, usual, known[-1] / usual - 1.0)
+    return CanaryCourse(label, sessions, usual, known[-1] / usual - 1.0)
 
 
-def _anchors(store: Store, device: Device, row: ProfileRow) -> AnchorCourse | None:
-    """None where no anchors were measured again."""
-    where = {"device_identity": device.identity, "profile_hash": row.profile_hash}
+def anchor_course(store: Store, device_identity: str, profile_hash: str, label: str) -> AnchorCourse | None:
+    """Anchors session by session; None where none were measured again."""
+    where = {"device_identity": device_identity, "profile_hash": profile_hash}
     again = store.measurements(**where, purposes=(PURPOSE,))  # type: ignore[arg-type]  # names of its arguments
     graphs = {one.graph_hash for one in again}
     first: dict[str, float] = {}
@@ -242,4 +244,4 @@ def _anchors(store: Store, device: Device, row: ProfileRow) -> AnchorCourse | No
     found = [AnchorSession(name, begun[name], statistics.median(some), len(some)) for name, some in changes.items()]
     if not found:
         return None
-    return AnchorCourse(row.label, tuple(sorted(found, key=lambda one: (one.started_at, one.session))))
+    return AnchorCourse(label, tuple(sorted(found, key=lambda one: (one.started_at, one.session))))
