@@ -29,6 +29,7 @@ from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
+from tests.stage_props import Props
 from tests.trained_store import Trained, make_trained
 
 # A deadline is a wall-clock time, and machines are shared: a pause of 0.2 s is no fault of the code.
@@ -218,6 +219,12 @@ def law() -> KnownLaw:
 def trained(tmp_path_factory: pytest.TempPathFactory, law: KnownLaw) -> Trained:
     """A predictor with its card, and the store that it was trained from; copy what is to be changed."""
     return make_trained(tmp_path_factory.mktemp("trained"), law)
+
+
+@pytest.fixture(scope="session")
+def props(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Props:
+    """What the pages of the documentation speak of."""
+    return Props(tmp_path_factory.mktemp("props"), lambda: request.getfixturevalue("trained"))
 
 
 class Notebook:

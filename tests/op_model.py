@@ -7,7 +7,11 @@ from pathlib import Path
 import onnx
 
 from edgecost.profiler.graphs.operators import GraphBuilder
+from edgecost.profiler.kernels.graph import Kernel, kernels
+from edgecost.profiler.precision.convert import convert
+from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.weights import complete
+from edgecost.profiler.workload import workload_from_model
 
 #: Name in PyTorch, channels in and out, kernel, stride, groups, side of the input.
 LAYERS = (
@@ -40,3 +44,18 @@ def write_model(path: Path, *, batch: int = 1, clip: bool = False) -> Path:
             node.input[place] = renamed.get(name, name)
     onnx.save(model, path)
     return path
+
+
+def layers(profile: RuntimeProfile) -> list[tuple[Kernel, ...]]:
+    """Graphs that hold every kind of kernel that the small network has."""
+    found = []
+    for place in range(30):
+        graph = GraphBuilder("g")
+        x = graph.input((1, 3, 32, 32))
+        for out, kernel, stride in ((16 + 16 * (place % 3), 3, 2), (24 + 8 * (place % 5), 1, 1), (24, 3, 1)):
+            x = graph.conv(x, out, kernel=kernel, stride=stride, activation="relu")
+            x = graph.depthwise(x, kernel=3, activation="relu")
+        x = graph.linear(graph.global_average_pool(graph.add(x, graph.conv(x, 24))), 10 + place)
+        workload = workload_from_model("g", "block", graph.model(x), tuple(graph.weights))
+        found.append(kernels(convert(workload, profile.precision), profile))
+    return found

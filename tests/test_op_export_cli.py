@@ -16,14 +16,9 @@ from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.predictor_file import save_predictor
 from edgecost.costmodels.quickstart import training_provenance
 from edgecost.profiler.errors import EdgecostError
-from edgecost.profiler.graphs.operators import GraphBuilder
-from edgecost.profiler.kernels.graph import Kernel, kernels
-from edgecost.profiler.precision.convert import convert
-from edgecost.profiler.records import RuntimeProfile
 from edgecost.profiler.runtimes import host_profile
-from edgecost.profiler.workload import workload_from_model
 from tests.conftest import KnownLaw
-from tests.op_model import write_model
+from tests.op_model import layers, write_model
 from tests.trained_store import Trained
 
 
@@ -32,21 +27,6 @@ def run(*arguments: str | Path) -> tuple[int, str]:
     if isinstance(result.exception, EdgecostError):
         return result.exception.exit_code, f"{result.exception.message}\n{result.exception.remedy}"
     return result.exit_code, result.output
-
-
-def layers(profile: RuntimeProfile) -> list[tuple[Kernel, ...]]:
-    """Graphs that hold every kind of kernel that the small network has."""
-    found = []
-    for place in range(30):
-        graph = GraphBuilder("g")
-        x = graph.input((1, 3, 32, 32))
-        for out, kernel, stride in ((16 + 16 * (place % 3), 3, 2), (24 + 8 * (place % 5), 1, 1), (24, 3, 1)):
-            x = graph.conv(x, out, kernel=kernel, stride=stride, activation="relu")
-            x = graph.depthwise(x, kernel=3, activation="relu")
-        x = graph.linear(graph.global_average_pool(graph.add(x, graph.conv(x, 24))), 10 + place)
-        workload = workload_from_model("g", "block", graph.model(x), tuple(graph.weights))
-        found.append(kernels(convert(workload, profile.precision), profile))
-    return found
 
 
 @pytest.fixture(scope="module")
