@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -62,7 +63,9 @@ def test_what_stands_before_a_block_is_understood_and_what_it_replaces_is_there(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_that_a_page_shows_exists_with_its_options(page: str, tmp_path, monkeypatch) -> None:
+def test_every_command_that_a_page_shows_exists_with_its_options(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for block in shells(page):
         for words in commands_of(block.body):

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +20,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecost.costmodels.lut import Lut
-from edgecost.costmodels.lut_formats.contract import checksum_lut
 from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.costmodels.predictor_file import save_predictor
 from edgecost.costmodels.space_file import load_space
@@ -29,6 +27,7 @@ from edgecost.devices.simulators import open_simulator
 from edgecost.profiler.kernels.written import written_graph
 from edgecost.profiler.runtimes import BUILT_IN, resolve
 from edgecost.profiler.weights import complete
+from tests.stage_props import table_by_law
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -39,24 +38,14 @@ def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def table_by_law(name: str, folder: Path) -> Path:
-    """A complete table of a space, by the law of a simulated core."""
-    space, simulator = load_space(name), open_simulator("core")
-    made = checksum_lut(space)
-    cost = {cell.key: simulator.cost(space.workload(cell)).latency_ms for cell in space.measurable}
-    file = folder / f"{name}.lut.json"
-    replace(made, latency_ms=np.array([cost[key] for key in made.keys])).save(file)
-    return file
-
-
 @pytest.fixture(scope="module")
 def ofa_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return table_by_law("ofa-mobilenetv3", tmp_path_factory.mktemp("ofa"))
+    return table_by_law("ofa-mobilenetv3", tmp_path_factory.mktemp("ofa") / "ofa.lut.json", "core")
 
 
 @pytest.fixture(scope="module")
 def fbnet_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return table_by_law("fbnet", tmp_path_factory.mktemp("fbnet"))
+    return table_by_law("fbnet", tmp_path_factory.mktemp("fbnet") / "fbnet.lut.json", "core")
 
 
 @pytest.fixture(scope="module")

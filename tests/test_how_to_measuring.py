@@ -38,7 +38,7 @@ def model_before_and_after(props: Props, folder: Path) -> None:
 
 def model_and_other_python(props: Props, folder: Path) -> None:
     """Beside the model another environment in the home."""
-    model(props, folder)
+    props.model(folder / "model.onnx", str(TINY))
     python = Path(home_of(folder)["HOME"]) / "ort-1.20" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
