@@ -162,7 +162,7 @@ def test_the_card_of_another_predictor_is_refused_and_the_predictor_is_not(made,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 3}, "schema version 3"),
         ({"format": "edgecost-predictor"}, "is not a model card"),
         ({"model_sha256": None}, "which files"),
         ({"model_sha256": {"../x": ""}}, "which files"),

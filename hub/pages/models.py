@@ -10,7 +10,9 @@ from ...costmodels.cards.model_card import ModelCard
 from ...costmodels.cards.model_folder import ModelFolder, Refused, list_folders
 from ...costmodels.predictor_folder import predictors_root
 from ...costmodels.validation import Accuracy
+from ...db import Store
 from ...profiler.errors import UsageError
+from .growth import EfficiencyView, NextView, efficiency_of, next_view
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ModelView:
     Attributes:
         accuracies: what it says of whom, with how well.
         coverage: nominal share, share that was held, and of how many.
+        efficiency, next: None where the card does not tell: of energies and memory, and in old cards.
     """
 
     row: ModelRow
@@ -56,6 +59,8 @@ class ModelView:
     coverage: tuple[tuple[float, float | None, int], ...]
     data: tuple[tuple[str, str], ...]
     limits: tuple[str, ...]
+    efficiency: EfficiencyView | None
+    next: NextView | None
 
 
 def models_view(_: object) -> ModelsView:
@@ -64,7 +69,7 @@ def models_view(_: object) -> ModelsView:
     return ModelsView(str(root), tuple(_row(one) for one in list_folders(root)))
 
 
-def model_view(_: object, name: str) -> ModelView:
+def model_view(store: Store, name: str) -> ModelView:
     """One model.
 
     Raises:
@@ -95,7 +100,18 @@ def model_view(_: object, name: str) -> ModelView:
         tuple((one.nominal, one.held, one.n) for one in card.coverage),
         tuple(counted.items()),
         tuple(card.limits),
+        efficiency_of(name, card) if card.curve else None,
+        _next(store, found, card),
     )
+
+
+def _next(store: Store, found: ModelFolder, card: ModelCard) -> NextView | None:
+    """None where the card does not say, or is of a device or profile that this store does not know."""
+    identity = found.provenance.get("device_identity")
+    profile = store.profile(str(found.provenance.get("profile_hash")))
+    if not card.next or not isinstance(identity, str) or profile is None:
+        return None
+    return next_view(store, card, identity, profile)
 
 
 def model_picture(name: str) -> str:
