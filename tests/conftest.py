@@ -28,7 +28,7 @@ from edgecost.profiler.kernels.graph import Kernel, kernels
 from edgecost.profiler.records import Device, Environment, Latency, Measurement, RuntimeProfile, Status
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
-from tests.trained_store import Trained, make_trained
+from tests.trained_store import Trained, make_trained, train_for_space
 
 # A deadline is a wall-clock time, and machines are shared: a pause of 0.2 s is no fault of the code.
 settings.register_profile("edgecost", deadline=None)
@@ -181,6 +181,12 @@ def law() -> KnownLaw:
 def trained(tmp_path_factory: pytest.TempPathFactory, law: KnownLaw) -> Trained:
     """A predictor with its card, and the store that it was trained from; copy what is to be changed."""
     return make_trained(tmp_path_factory.mktemp("trained"), law)
+
+
+@pytest.fixture(scope="session")
+def trained_for_space(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same, trained in a store that has a campaign for the space of its cells, which its card names more of."""
+    return train_for_space(trained, tmp_path_factory.mktemp("trained-for-space"))
 
 
 class Notebook:
