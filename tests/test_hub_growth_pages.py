@@ -249,11 +249,10 @@ def test_a_graph_s_kernels_stand_on_its_page_where_there_is_a_predictor(
 def test_visits_that_did_not_count_have_a_course_on_the_board_s_page(store: Store, viewer: Visitor) -> None:
     board = enrol(store, "nano-1")
     campaign(store, 2)
-    for rejected in (1, 0):
+    for number, reasons in enumerate((("throttled", ""), ("", ""))):
         batch = store.fleet.lease(board.agent_id, 1, 60.0)
         assert batch is not None
-        made = result(board, batch)
-        reasons = ("throttled", "") if rejected else ("", "")
+        made = result(board, batch, name=f"{number:032x}")
         visits = tuple(
             Visit(at + 1, "s", (1000,), (), (10, 10), 0, why, None if why else 1e6) for at, why in enumerate(reasons)
         )

@@ -17,7 +17,7 @@ from ...db import Store
 from ...profiler.errors import EdgecostError
 from ...profiler.kernels.graph import Kernel
 from ...profiler.records import RuntimeProfile
-from ..cards.growth import CELL, EXTRAPOLATED, KERNEL, KINDS, NOT_COVERED, WIDE, NextMeasurement
+from ..cards.growth import CELL, EXTRAPOLATED, KERNEL, KINDS, NOT_COVERED, UNCERTAIN, NextMeasurement
 from ..dataset import Sample
 from ..fitting import Fitted, Measured
 from ..kernel_plan import missing_kinds
@@ -169,9 +169,9 @@ def _told(
     if part > _MOSTLY:
         reason, why = EXTRAPOLATED, f"{part * 100:.0f} % of it is beyond what was measured of {_named(beyond)}"
     elif price.hi_ms is None or price.lo_ms is None:
-        reason, why = WIDE, "too few graphs were held out to say how far off it may be"
+        reason, why = UNCERTAIN, "too few graphs were held out to say how far off it may be"
     else:
-        reason, why = WIDE, f"its 90 % interval is ±{((price.hi_ms / price.lo_ms) ** 0.5 - 1) * 100:.0f} %"
+        reason, why = UNCERTAIN, f"its 90 % interval is ±{((price.hi_ms / price.lo_ms) ** 0.5 - 1) * 100:.0f} %"
     return NextMeasurement(
         subject, kind, target, graph, reason, why, price.total_ms, price.lo_ms, price.hi_ms, share, gain
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..validation import Accuracy
 
-NOT_COVERED, EXTRAPOLATED, WIDE = "not covered", "extrapolated", "wide interval"
+NOT_COVERED, EXTRAPOLATED, UNCERTAIN = "not covered", "extrapolated", "uncertain"
 CELL, KERNEL, KINDS = "cell", "kernel", "kinds"
 
 
@@ -34,7 +34,7 @@ class NextMeasurement:
         kind: ``cell``, ``kernel`` or ``kinds``.
         target: whose prices it makes better: a space, or networks.
         graph: graph hash of a cell; empty for others.
-        reason: ``not covered``, ``extrapolated`` or ``wide interval``.
+        reason: ``not covered``, ``extrapolated`` or ``uncertain``.
         why: the same in words, with its numbers.
         latency_ms, lo_ms, hi_ms: as it is priced now, and the 90 % interval; None without a price.
         share: of the prices of the target, in the mean; by its arithmetic where it has no price, None for kinds.

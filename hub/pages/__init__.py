@@ -5,6 +5,7 @@ views       boards and campaigns: what a page shows, as records; the same as JSO
 workloads   a graph wherever it was measured, and one measurement
 models      cards of models as pages
 growth      what more measurements bring to a model: sample-efficiency, and what to measure next
+kept        what was read of models, until they change
 commands    the command that measures what is missing, ready to copy
 tables      lookup tables as heat maps, and as files
 auditing    a table against the whole networks that were measured

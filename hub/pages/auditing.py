@@ -22,7 +22,7 @@ class AuditView:
 
     Attributes:
         networks: whole networks of the space that were measured there; below ``least`` there is no audit.
-        command: that measures more of them, and ``where`` it is typed.
+        command: that measures more of them, and ``where`` it is typed; ``is_file_needed`` where it reads the table.
         audit: None without enough networks.
         held, of: judged networks inside the sum of their cells' intervals, and how many were judged; ``held`` is None
             where a cell has no interval.
@@ -34,6 +34,7 @@ class AuditView:
     least: int
     command: str
     where: str
+    is_file_needed: bool
     audit: LutAudit | None = None
     held: int | None = None
     of: int = 0
@@ -55,7 +56,8 @@ def audit_view(store: Store, space: str, identity: str, profile_hash: str) -> Au
     networks = made.networks(store)
     native = f"{made.space.name}-w{made.space.width:g}-{made.space.resolution}.lut.json"
     doer = made.doer(store)
-    asked = (made.row, len(networks), NETWORKS_MIN, doer.networks(space, native), doer.where)
+    command = doer.networks(space, native)
+    asked = (made.row, len(networks), NETWORKS_MIN, command, doer.where, not doer.selector)
     if len(networks) < NETWORKS_MIN:
         return AuditView(*asked)
     found = audit_networks(made.table, made.space, networks)

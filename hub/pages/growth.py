@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...costmodels.cards.card_file import NAME, read_card
+from ...costmodels.cards.card_file import read_card
 from ...costmodels.cards.growth import CELL, KERNEL, LearningPoint, NextMeasurement
 from ...costmodels.cards.model_card import ModelCard
 from ...costmodels.predictor_folder import predictor_folder
@@ -16,6 +16,7 @@ from ...profiler.errors import ArtefactError
 from ...profiler.records import RuntimeProfile
 from .charts import Chart, course
 from .commands import Doer, doer_of
+from .kept import Kept
 
 
 @dataclass(frozen=True)
@@ -78,31 +79,25 @@ class NextView:
     train: str
 
 
-class CardShelf:
-    """Cards of predictors by their device and profile; one is read again when its file has changed."""
+class Shelf:
+    """Learning curves of predictors by where these lie."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, ModelCard | None]] = {}
-
-    def card(self, folder: Path) -> ModelCard | None:
-        """None where there is no card, or it is refused."""
-        try:
-            made = (folder / NAME).stat().st_mtime_ns
-        except OSError:
-            return None
-        known = self._known.get(folder)
-        if known is None or known[0] != made:
-            card = None
-            with suppress(ArtefactError):
-                card = read_card(folder)
-            known = self._known[folder] = (made, card)
-        return known[1]
+        self._kept = Kept(_efficiency)
 
     def efficiencies(self, identity: str, profile_hashes: Sequence[str]) -> tuple[EfficiencyView, ...]:
         """Of the latency predictors of a device, as far as there are any."""
-        folders = [predictor_folder(identity, one) for one in profile_hashes]
-        found = ((folder.name, self.card(folder)) for folder in folders)
-        return tuple(efficiency_of(name, card) for name, card in found if card is not None and card.curve)
+        found = (self._kept.of(predictor_folder(identity, one)) for one in profile_hashes)
+        return tuple(one for one in found if one is not None)
+
+
+def _efficiency(folder: Path) -> EfficiencyView | None:
+    """None where there is no card, or it is refused, or does not tell."""
+    with suppress(ArtefactError):
+        card = read_card(folder)
+        if card is not None and card.curve:
+            return efficiency_of(folder.name, card)
+    return None
 
 
 def efficiency_of(model: str, card: ModelCard) -> EfficiencyView:

@@ -21,7 +21,8 @@ from ..refusal import Refusal
 from ..settings import HubSettings
 from . import auditing, comparing, models, tables, views, workloads
 from .asking import AskView, ask, ask_workload
-from .growth import CardShelf
+from .growth import Shelf
+from .kept import Kept
 from .rendering import HEADERS, Renderer
 from .sign_in import form, signed_in, signed_out, viewer
 
@@ -87,7 +88,7 @@ def _add_page(
 
 
 def _add_fleet(router: APIRouter, store: Store, renderer: Renderer) -> None:
-    shelf = CardShelf()
+    shelf = Shelf()
     _add_page(router, store, renderer, "/", "fleet.html", partial(views.fleet_view, shelf=shelf))
     _add_page(router, store, renderer, "/devices/{name}", "device.html", partial(views.board_view, shelf=shelf))
 
@@ -127,7 +128,9 @@ def _add_workloads(router: APIRouter, store: Store, renderer: Renderer) -> None:
 
 
 def _add_models(router: APIRouter, store: Store, renderer: Renderer) -> None:
-    _add_page(router, store, renderer, "/models", "models.html", models.models_view)
+    _add_page(
+        router, store, renderer, "/models", "models.html", partial(models.models_view, rows=Kept(models.read_row))
+    )
     _add_page(router, store, renderer, "/models/{name}", "model.html", models.model_view)
 
     @router.get("/models/{name}/picture.svg")

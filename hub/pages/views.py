@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import fmean
 
 from ...db import Store
@@ -13,7 +13,7 @@ from ...db.records import CampaignSummary
 from ...profiler.records import Json, Measurement, Status
 from ..messages import DeviceView, device_view
 from .charts import Chart, course
-from .growth import CardShelf, EfficiencyView
+from .growth import EfficiencyView, Shelf
 from .workloads import MeasurementRow, measurement_rows
 
 #: A board that was not heard of for this long is told of.
@@ -74,13 +74,14 @@ class CampaignView:
     Attributes:
         open_jobs: pending and leased.
         per_minute: results since the first one; None for too few.
-        left_s: until the end at that pace, likewise.
+        left_s: until the end at that pace, and ``ends_at`` when that is, likewise.
     """
 
     campaign: CampaignSummary
     open_jobs: int
     per_minute: float | None
     left_s: float | None
+    ends_at: str | None
     by_board: Mapping[str, int]
     in_hand: tuple[JobView, ...]
     failed: tuple[JobView, ...]
@@ -93,7 +94,7 @@ class CampaignsView:
     campaigns: tuple[CampaignSummary, ...]
 
 
-def fleet_view(store: Store, shelf: CardShelf) -> FleetView:
+def fleet_view(store: Store, shelf: Shelf) -> FleetView:
     """All boards."""
     server_time = store.fleet.server_time()
     counts = _counts(store)
@@ -103,7 +104,7 @@ def fleet_view(store: Store, shelf: CardShelf) -> FleetView:
     return FleetView(boards, server_time, tuple((job.holder or "", job.label) for job in busy))
 
 
-def board_view(store: Store, name: str, shelf: CardShelf) -> BoardView:
+def board_view(store: Store, name: str, shelf: Shelf) -> BoardView:
     """One board.
 
     Raises:
@@ -131,12 +132,12 @@ def campaign_view(store: Store, campaign: CampaignSummary) -> CampaignView:
     """One campaign."""
     open_jobs = campaign.jobs["pending"] + campaign.jobs["leased"]
     pace = store.browsing.pace(campaign.id)
-    per_minute, left_s = None, None
-    if pace.results >= _PACE_MIN and pace.first_at and pace.last_at:
-        seconds = (datetime.fromisoformat(pace.last_at) - datetime.fromisoformat(pace.first_at)).total_seconds()
-        if seconds > 0:
-            per_minute = (pace.results - 1) / seconds * 60
-            left_s = open_jobs / per_minute * 60
+    per_minute = pace.per_minute if pace.results >= _PACE_MIN else None
+    left_s = None if per_minute is None else open_jobs / per_minute * 60
+    ends_at = None
+    if left_s is not None and open_jobs:
+        now = datetime.fromisoformat(store.fleet.server_time())
+        ends_at = (now + timedelta(seconds=left_s)).isoformat(timespec="seconds")
     jobs = store.fleet.jobs
     failed = [
         store.fleet.job(one.id)[0]
@@ -147,6 +148,7 @@ def campaign_view(store: Store, campaign: CampaignSummary) -> CampaignView:
         open_jobs,
         per_minute,
         left_s,
+        ends_at,
         store.fleet.accepted_by(campaign.id),
         tuple(jobs(campaign=campaign.name, states=("leased",), after=0, limit=_JOBS_SHOWN)),
         tuple(failed),
@@ -162,7 +164,7 @@ class _Counts:
     rejected: int = 0
 
 
-def _board_row(work: AgentWork, server_time: str, counts: _Counts | None, shelf: CardShelf) -> BoardRow:
+def _board_row(work: AgentWork, server_time: str, counts: _Counts | None, shelf: Shelf) -> BoardRow:
     agent = work.agent
     view = device_view(agent, work.jobs_held, work.accepted, work.attempts, work.late, work.killed)
     heard = agent.last_seen
