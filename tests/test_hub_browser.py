@@ -99,6 +99,18 @@ def test_a_campaign_s_page_follows_it_without_being_loaded_again(browser: Chrome
         assert browser.execute_script("return window.isTheSamePage")
 
 
+def test_what_failed_is_tried_again_by_a_button_of_its_campaign(browser: Chrome, filled: Store) -> None:
+    with served(filled) as hub:
+        sign_in(browser, hub, filled)
+        complaints(browser)
+        browser.find_element(By.XPATH, "//button[.='Cancel what is open']").send_keys(Keys.ENTER)
+        until(lambda: "4 of 8 done, 4 failed" in text_of(browser))
+        assert "cancelled" in text_of(browser)
+        browser.find_element(By.XPATH, "//button[.='Try what failed again']").send_keys(Keys.ENTER)
+        until(lambda: "4 of 8 done, 0 failed, 0 in hand, 4 waiting" in text_of(browser))
+        assert complaints(browser) == []
+
+
 def test_a_hub_that_goes_away_leaves_the_page_with_a_word(browser: Chrome, filled: Store) -> None:
     with served(filled) as hub:
         sign_in(browser, hub, filled, "viewer")
