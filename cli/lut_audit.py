@@ -160,7 +160,7 @@ def _measure(
 def _audited(store: Store, read: Lut, space: Space, metric: str, policy: str, fit: int, seed: int) -> _Found:
     from ..costmodels.energy_table import energy_table
     from ..costmodels.lut_attribution import suspects
-    from ..costmodels.lut_audit import audit_sums
+    from ..costmodels.network_audit import audit_networks
 
     identity, profile = _origin(store, read)
     if metric == "energy":
@@ -169,10 +169,8 @@ def _audited(store: Store, read: Lut, space: Space, metric: str, policy: str, fi
         from ..costmodels.network_scale import networks_in_store
 
         networks = networks_in_store(store, identity, profile, space)
-    sums = read.price(networks.archs, corrected=False, space=space)
-    names = [".".join("_" if index < 0 else str(index) for index in arch) for arch in networks.archs.tolist()]
     asked = None if policy == "auto" else cast("Policy", policy)
-    found = audit_sums(sums, networks.measured, names, policy=asked, fit=fit, seed=seed)
+    found = audit_networks(read, space, networks, policy=asked, fit=fit, seed=seed).audit
     blamed = suspects(read, space, networks.archs, networks.measured, found.correction, seed=seed)
     return _Found(found, networks.floor, blamed, _UNITS[metric])
 

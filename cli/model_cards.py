@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _BAR = 32
 #: Kinds that a table shows; --json holds them all.
 _KINDS = 15
+#: What to measure next that is shown.
+_NEXT = 4
 
 
 @click.group()
@@ -291,6 +293,7 @@ def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
     click.echo("What it cannot do")
     for limit in card.limits:
         click.echo(f"  {limit}")
+    _print_growth(card)
     if card.anchors:
         kinds = sorted({anchor.kind for anchor in card.anchors})
         click.echo(f"\nAnchors: {len(card.anchors)} graphs, of {few(kinds, 6)}; edgecost models check --measure")
@@ -298,6 +301,18 @@ def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
         click.echo(f"sha256 {digest}  {name}")
     state, reason = _state(found)
     click.echo(f"State: {state}{f': {reason}' if reason else ''}")
+
+
+def _print_growth(card: ModelCard) -> None:
+    """Sample-efficiency, and what to measure next."""
+    if card.curve:
+        points = (f"{one.graphs} → {percent(one.accuracy.within_10)}" for one in card.curve)
+        click.echo(f"\nUnseen graphs within ±10 %, by how many trained: {', '.join(points)}")
+    if card.next:
+        click.echo("What to measure next (all of it: --json)")
+    for one in card.next[:_NEXT]:
+        gain = "" if one.gain is None else f", takes {percent(one.gain, 0)} off the expected squared error"
+        click.echo(f"  {one.subject}\n    for {one.target}; {one.reason}: {one.why}{gain}")
 
 
 def _data_rows(card: ModelCard) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BAND = 0.05
+#: Letters that a line of the title has room for.
+_TITLE = 70
 #: Colour and marker both tell the roles apart: plain sums, networks of the fit, judged ones.
 _SUM, _FIT, _JUDGE = "#999999", "#D55E00", "#0072B2"
 
@@ -29,7 +32,7 @@ def audit_svg(audit: LutAudit, title: str, unit: str = "ms") -> str:
         figure = Figure(figsize=(6.4, 6.2), layout="constrained")
         axes = figure.subplots()
         _draw(axes, audit, unit)
-        axes.set_title(title, fontsize=10.0)
+        axes.set_title(textwrap.fill(title, _TITLE, break_on_hyphens=False), fontsize=10.0)
         return svg_text(figure)
 
 

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..db import Store
 from ..profiler.errors import ModelError
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import RuntimeProfile
+from .cards.growth import LearningPoint
 from .dataset import BLOCK_PURPOSES, NETWORK_PURPOSES, Sample, load_samples, sample_kernels
+from .learning_curve import learning_curve
 from .predictor import LatencyPredictor
 from .trees.boosting import HERE, Trainer
 
@@ -47,11 +51,13 @@ class Fitted:
     Attributes:
         graphs: the kernels of each of ``Measured.blocks``.
         networks: the networks that the runtime still opens, with theirs.
+        curve: how the error fell with the number of blocks.
     """
 
     predictor: LatencyPredictor
     graphs: tuple[tuple[Kernel, ...], ...]
     networks: tuple[tuple[Sample, tuple[Kernel, ...]], ...]
+    curve: tuple[LearningPoint, ...] = ()
 
 
 def read_measured(
@@ -89,7 +95,8 @@ def fit_measured(measured: Measured, trainer: Trainer = HERE) -> Fitted:
         core_cache_bytes=measured.core_cache_bytes,
         trainer=trainer,
     )
-    return Fitted(predictor, tuple(graphs), tuple(networks))
+    curve = learning_curve(predictor, graphs, np.array([sample.latency_ms for sample in blocks]))
+    return Fitted(predictor, tuple(graphs), tuple(networks), curve)
 
 
 def _readable(samples: Sequence[Sample], profile: RuntimeProfile) -> list[tuple[Sample, tuple[Kernel, ...]]]:

@@ -9,7 +9,7 @@ beyond them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -90,6 +90,18 @@ def share_of(kernel: Kernel) -> str | None:
     kind = kind_of(kernel)
     form = "" if kind is None else kind.rpartition(".")[2]
     return form if form in SHARES_PERCENT else kind
+
+
+def missing_kinds(known: Collection[str], profile: RuntimeProfile) -> list[str]:
+    """Under their names as in ``SHARES_PERCENT``, what most networks have and is not among these kinds of kernels.
+
+    Only ONNX Runtime's kernels have such names; blocked layouts exist on some processors only.
+    """
+    if profile.runtime != "onnxruntime":
+        return []
+    # Forms of convolution stand for whatever the runtime calls them.
+    forms = {*known, *(kind.rpartition(".")[2] for kind in known)}
+    return [name for name in SHARES_PERCENT if name not in forms and not name.startswith(("nchwc.", "shallow"))]
 
 
 def choose_kernels(blocks: Iterable[Workload], profile: RuntimeProfile, count: int, seed: int = 0) -> list[Workload]:

@@ -71,11 +71,8 @@ class LatencyPredictor:
         folds: int = 5,
         random_state: int = 0,
     ) -> None:
-        self.rounds = rounds
-        self.learning_rate = learning_rate
-        self.leaves = leaves
-        self.folds = folds
-        self.random_state = random_state
+        self.rounds, self.learning_rate, self.leaves = rounds, learning_rate, leaves
+        self.folds, self.random_state = folds, random_state
 
     def get_params(self, deep: bool = True) -> dict[str, int | float]:
         """The constructor's arguments by name."""
@@ -166,8 +163,7 @@ class LatencyPredictor:
         guarantee, and ``price`` says so by its sources.
         """
         prices = self.price(graphs, alpha=alpha, network=network)
-        bounds = [(price.lo_ms, price.hi_ms) for price in prices]
-        return np.array(bounds, dtype=np.float64).reshape(len(prices), 2)
+        return np.array([(one.lo_ms, one.hi_ms) for one in prices], dtype=np.float64).reshape(len(prices), 2)
 
     def price(self, graphs: Sequence[Graph], *, alpha: float = 0.1, network: bool = False) -> list[GraphPrice]:
         """Price every kernel of every graph, and say where each number comes from.
@@ -239,15 +235,19 @@ class LatencyPredictor:
         fold[order] = np.arange(len(graphs)) % self.folds
         held_out = np.full(len(graphs), np.nan)
         for number in range(self.folds):
-            inside = np.flatnonzero(fold != number).tolist()
-            outside = np.flatnonzero(fold == number).tolist()
-            model = LatencyPredictor().set_params(**self.get_params())
-            model.core_cache_bytes_, model.features_, model.known_ms_ = self.core_cache_bytes_, self.features_, {}
-            model._fit_model([graphs[i] for i in inside], latency_ms[inside])
-            model._know_nothing_of_errors()
+            inside, outside = (np.flatnonzero(rows).tolist() for rows in (fold != number, fold == number))
+            model = self.of_these([graphs[i] for i in inside], latency_ms[inside])
             for place, price in zip(outside, model.price([graphs[i] for i in outside]), strict=True):
                 held_out[place] = np.nan if price.is_lower_bound else price.total_ms
         return held_out, fold
+
+    def of_these(self, graphs: Sequence[Graph], latency_ms: Floats) -> LatencyPredictor:
+        """A model with the same settings of some graphs only, which prices, and knows nothing of its errors."""
+        model = LatencyPredictor().set_params(**self.get_params())
+        model.core_cache_bytes_, model.features_, model.known_ms_ = self.core_cache_bytes_, self.features_, {}
+        model._fit_model(graphs, latency_ms)
+        model._know_nothing_of_errors()
+        return model
 
     def _know_nothing_of_errors(self) -> None:
         self.spread_: Spread = Spread()

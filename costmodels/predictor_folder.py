@@ -16,5 +16,10 @@ def predictors_root() -> Path:
 
 def default_predictor(device_identity: str, profile: RuntimeProfile, metric: str = "latency") -> Path:
     """The folder, which may not be there."""
-    name = f"{device_identity[:12]}-{profile.profile_hash[:12]}"
+    return predictor_folder(device_identity, profile.profile_hash, metric)
+
+
+def predictor_folder(device_identity: str, profile_hash: str, metric: str = "latency") -> Path:
+    """The same for who knows the profile by its hash."""
+    name = f"{device_identity[:12]}-{profile_hash[:12]}"
     return predictors_root() / (name if metric == "latency" else f"{name}-{metric}")

@@ -15,6 +15,7 @@ from typing import Literal
 from ..db import Store
 from ..profiler.errors import ArtefactError, GateError, ModelError, OutputError, RunnerError, UsageError
 from ..profiler.records import Device, Json, RuntimeProfile
+from .active.what_next import Surveys
 from .compute.pool import Pool
 from .dataset import BLOCK_PURPOSES
 from .fitting import Fitted, Measured, fit_measured, read_measured
@@ -134,6 +135,7 @@ class _Run:
     def __init__(self, store: Store, pairs: Sequence[Pair], plan: Plan, done: Callable[[PairResult], None]) -> None:
         self.found: dict[int, PairResult] = {}
         self._store, self._pairs, self._plan, self._done = store, pairs, plan, done
+        self._surveys = Surveys()
         #: By their place among those that were sent: the number of the pair, and what was sent.
         self._sent: dict[int, tuple[int, Measured]] = {}
 
@@ -166,7 +168,7 @@ class _Run:
             return
         pair = self._pairs[number]
         try:
-            report = report_of(self._store, pair.device.identity, measured, fitted)
+            report = report_of(self._store, pair.device.identity, measured, fitted, surveys=self._surveys)
             origin: dict[str, Json] = {
                 **pair_provenance(pair.device, pair.profile),
                 "database": self._store.url,

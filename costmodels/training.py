@@ -11,6 +11,7 @@ import numpy as np
 from ..db import Store
 from ..profiler.kernels.graph import Kernel
 from ..profiler.records import Device, Json, RuntimeProfile
+from .active.what_next import Surveys, what_next
 from .cards.card_file import plain_json, write_card
 from .cards.model_card import Judged, ModelCard, predictor_card
 from .cards.training_data import training_data
@@ -96,9 +97,20 @@ def train(
 
 
 def report_of(
-    store: Store, device_identity: str, measured: Measured, fitted: Fitted, *, cells: Collection[str] = ()
+    store: Store,
+    device_identity: str,
+    measured: Measured,
+    fitted: Fitted,
+    *,
+    cells: Collection[str] = (),
+    surveys: Surveys | None = None,
 ) -> TrainingReport:
-    """Judge what was fitted, wherever that was, and look up what it stands on. Arguments as ``train``."""
+    """Judge what was fitted, wherever that was, and look up what it stands on and what would help it most.
+
+    Args:
+        cells: as in ``train``.
+        surveys: what spaces look like, where several devices are trained; None looks anew.
+    """
     data, around = training_data(
         store,
         device_identity,
@@ -110,7 +122,9 @@ def report_of(
     )
     purposes = [around.purposes[sample.workload.graph_hash] for sample in measured.blocks]
     judged = _judge(fitted.predictor, measured.blocks, fitted.graphs, purposes, fitted.networks, frozenset(cells))
-    return _report(judged, predictor_card(judged, measured.profile, data, around))
+    card = predictor_card(judged, measured.profile, data, around)
+    wanted = what_next(store, measured, fitted, Surveys() if surveys is None else surveys)
+    return _report(judged, replace(card, curve=fitted.curve, next=wanted))
 
 
 def _judge(

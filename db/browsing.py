@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
@@ -33,11 +34,22 @@ class Pace:
     Attributes:
         results: that counted.
         first_at, last_at: when the first and the last of them came; None without one.
+        first_took_s: seconds that the first one was measured, by its board's clock: boards send what they measured
+            together at once, so that the time between results alone is too short.
     """
 
     results: int
     first_at: str | None
     last_at: str | None
+    first_took_s: float
+
+    @property
+    def per_minute(self) -> float | None:
+        """Results a minute, since the first began; None without one, or where no time passed."""
+        if self.first_at is None or self.last_at is None:
+            return None
+        seconds = self.first_took_s + _seconds(self.first_at, self.last_at)
+        return self.results / seconds * 60 if seconds > 0 else None
 
 
 class Browsing:
@@ -122,9 +134,22 @@ class Browsing:
 
 def _pace(connection: Connection, campaign_id: int) -> Pace:
     table = schema.job
-    row = connection.execute(
+    which = (table.c.campaign_id == campaign_id, receipt.c.verdict == "accepted")
+    count, first_at, last_at = connection.execute(
         select(func.count(), func.min(receipt.c.received_at), func.max(receipt.c.received_at))
         .join_from(table, receipt)
-        .where(table.c.campaign_id == campaign_id, receipt.c.verdict == "accepted")
+        .where(*which)
     ).one()
-    return Pace(row[0], row[1], row[2])
+    made = schema.measurement
+    first = connection.execute(
+        select(made.c.started_at, made.c.finished_at)
+        .join_from(table, receipt)
+        .join(made, made.c.measurement_id == receipt.c.measurement_id)
+        .where(*which, receipt.c.received_at == first_at)
+        .limit(1)
+    ).one_or_none()
+    return Pace(count, first_at, last_at, 0.0 if first is None else max(0.0, _seconds(*first)))
+
+
+def _seconds(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()

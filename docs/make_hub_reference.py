@@ -11,8 +11,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fastapi.routing import APIRoute
+
 from edgecost.db import Store
 from edgecost.hub.app import make_app
+from edgecost.hub.pages import asking, auditing, comparing, models, page_routes, tables, views, workloads
 from edgecost.hub.settings import HubSettings
 from edgecost.profiler import fleet_protocol
 
@@ -43,6 +46,36 @@ _TITLES = {
     "jobs": "Campaigns and jobs",
     "keeping": "Keeping a hub",
 }
+_LUT = "/luts/{space}/{identity}/{profile_hash}"
+#: What each page shows, as a record.
+_PAGES: Mapping[str, type] = {
+    "/": views.FleetView,
+    "/devices/{name}": views.BoardView,
+    "/campaigns": views.CampaignsView,
+    "/campaigns/{number}": views.CampaignView,
+    "/workloads": workloads.WorkloadsView,
+    "/workloads/{graph_hash}": workloads.WorkloadView,
+    "/workloads/{graph_hash}/prices": asking.AskView,
+    "/measurements/{measurement_id}": workloads.MeasurementView,
+    "/models": models.ModelsView,
+    "/models/{name}": models.ModelView,
+    "/luts": tables.TablesView,
+    _LUT: tables.TableView,
+    f"{_LUT}/audit": auditing.AuditView,
+    "/compare": comparing.CompareView,
+    "/ask": asking.AskView,
+}
+_PAGES_LEAD = """\
+## Pages as JSON
+
+Every page is JSON with `?format=json`: the record that it shows, for a *viewer* whose token stands in the cookie
+`edgecost_token`. What is not known is null. `POST /ask` takes a model as its body.
+
+| page | shows | fields |
+|---|---|---|
+"""
+#: What a browser asks for that is no page.
+_NO_PAGES = ("/sign-in", "/static/", ".svg", "/files/")
 #: What any route may say; only what is special to one stands in its row.
 _ANY = {"401", "403", "413", "415", "422", "503"}
 
@@ -58,6 +91,7 @@ def page() -> str:
                 if route["tags"] == [tag]:
                     parts.append(_row(method.upper(), path, route))
         parts.append("\n")
+    parts.append(_pages())
     parts.append(_refusals(document))
     parts.append(_messages())
     return "".join(parts)
@@ -72,6 +106,7 @@ def _document() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder, "empty.sqlite")) as store:
         document = make_app(store).openapi()
     assert tags_of(document) == set(_TITLES)
+    assert page_paths() == set(_PAGES)
     return document
 
 
@@ -103,6 +138,23 @@ def _body(route: Mapping[str, Any]) -> str:
     schema = content["application/json"]["schema"]
     needed = set(schema["required"])
     return ", ".join(f"`{name}`" if name in needed else f"`{name}`?" for name in schema["properties"]) or "–"
+
+
+def _pages() -> str:
+    """Every page with the fields of its record."""
+    parts = [_PAGES_LEAD]
+    for path, view in _PAGES.items():
+        told = " ".join((view.__doc__ or "").split("\n\n")[0].split())
+        names = ", ".join(f"`{one.name}`" for one in fields(view))
+        parts.append(f"| `{path}` | {told.replace('``', '`')} | {names} |\n")
+    return "".join([*parts, "\n"])
+
+
+def page_paths() -> set[str]:
+    """Of the pages that a hub has."""
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder, "empty.sqlite")) as store:
+        routes = [one for one in page_routes(store, HubSettings()).routes if isinstance(one, APIRoute)]
+    return {one.path for one in routes if "GET" in one.methods and not any(name in one.path for name in _NO_PAGES)}
 
 
 def _refusals(document: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from edgecost.costmodels.fleet.fleet_campaign import measure_on_fleet
 from edgecost.costmodels.fleet.pool import choose_pool
 from edgecost.costmodels.predictor_folder import default_predictor
+from edgecost.costmodels.space import Space
 from edgecost.costmodels.space_file import load_space
 from edgecost.costmodels.training import save_report, train
 from edgecost.db import Store
@@ -28,7 +29,7 @@ from edgecost.devices.hub_connection import Place
 from edgecost.devices.service import AgentService
 from edgecost.profiler.runtimes import BUILT_IN, resolve
 from edgecost.profiler.weights import complete
-from tests.browser import browsing
+from tests.browser import browsing, dress
 from tests.hub_server import Hub, served
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -53,17 +54,40 @@ def main() -> None:
         with Store(place / "store.sqlite") as store, served(store) as hub:
             agents = [start_agent(store, hub, place / name, name) for name in ("virtual-1", "virtual-2")]
             space = load_space("ofa-mobilenetv3")
-            measure_on_fleet(store, choose_pool(store, "pool=try", NANO.name), space, Silent(), panel_share=0.2)
-            for agent in agents:
-                agent.join()
-            store.maintain()
-            profile = resolve(NANO)
-            for device in store.devices():
-                save_report(train(store, device.identity, profile), default_predictor(device.identity, profile), {})
-            network = space.build(space.sample(1, 99)[0][None])
-            (place / "network.onnx").write_bytes(complete(network.skeleton, network.weights))
             with browsing() as browser:
+                sign_in(browser, hub, store)
+                measure(browser, hub, store, space)
+                for agent in agents:
+                    agent.join()
+                store.maintain()
+                profile = resolve(NANO)
+                for device in store.devices():
+                    save_report(train(store, device.identity, profile), default_predictor(device.identity, profile), {})
+                network = space.build(space.sample(1, 99)[0][None])
+                (place / "network.onnx").write_bytes(complete(network.skeleton, network.weights))
                 look(browser, hub, store, place / "network.onnx")
+
+
+def sign_in(browser: Chrome, hub: Hub, store: Store) -> None:
+    """Through the door."""
+    browser.get(hub.url)
+    browser.find_element(By.ID, "token").send_keys(store.fleet.make_token("anna", "operator"), Keys.ENTER)
+    time.sleep(1.0)
+
+
+def measure(browser: Chrome, hub: Hub, store: Store, space: Space) -> None:
+    """The campaign, and its page when half of it is done."""
+    pool = choose_pool(store, "pool=try", NANO.name)
+    measuring = threading.Thread(
+        target=measure_on_fleet, args=(store, pool, space, Silent()), kwargs={"panel_share": 0.2}
+    )
+    measuring.start()
+    while not store.campaigns() or (jobs := store.campaigns()[0].jobs)["done"] <= jobs["pending"]:
+        time.sleep(0.1)
+    browser.get(f"{hub.url}/campaigns/1")
+    time.sleep(0.5)
+    browser.save_screenshot(str(PICTURES / "hub-campaign.png"))
+    measuring.join()
 
 
 def start_agent(store: Store, hub: Hub, home: Path, name: str) -> threading.Thread:
@@ -79,28 +103,31 @@ def start_agent(store: Store, hub: Hub, home: Path, name: str) -> threading.Thre
 
 
 def look(browser: Chrome, hub: Hub, store: Store, model: Path) -> None:
-    """Each page once; the fleet's in the dark, too."""
-    browser.get(hub.url)
-    browser.find_element(By.ID, "token").send_keys(store.fleet.make_token("anna", "operator"), Keys.ENTER)
-    time.sleep(1.0)
+    """Each page once, long ones from a heading on, too; the fleet's and a workload's in the dark."""
     measured = store.browsing.newest(device_identity=store.devices()[0].identity, limit=1)[0].measurement_id
-    for name, where in (
-        ("fleet", "/"), ("board", "/devices/virtual-1"), ("campaign", "/campaigns/1"),
-        ("measurement", f"/measurements/{measured}"), ("model", model_page(browser, hub)),
-        ("lut", table_page(browser, hub)), ("ask", "/ask"),
+    graph = store.browsing.measurement(measured).graph_hash
+    card, table = model_page(browser, hub), table_page(browser, hub)
+    for name, where, heading in (
+        ("fleet", "/", ""), ("board", "/devices/virtual-1", ""), ("efficiency", "/devices/virtual-1", "Sample-eff"),
+        ("workload", f"/workloads/{graph}", ""),
+        ("measurement", f"/measurements/{measured}", ""), ("model", card, ""), ("next", card, "What to measure next"),
+        ("lut", table, ""), ("audit", f"{table}/audit", ""),
+        ("compare", "/compare?a=device%3Dvirtual-1&b=device%3Dvirtual-2", ""), ("ask", "/ask", ""),
     ):  # fmt: skip
         browser.get(hub.url + where)
-        time.sleep(0.5)
+        time.sleep(1.0)
+        if heading:
+            found = browser.find_element(By.XPATH, f"//h2[starts-with(., '{heading}')]")
+            browser.execute_script("arguments[0].scrollIntoView()", found)
         if name == "ask":
             browser.find_element(By.ID, "model").send_keys(str(model))
             time.sleep(5.0)
         browser.save_screenshot(str(PICTURES / f"hub-{name}.png"))
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    )
-    browser.get(hub.url)
-    time.sleep(0.5)
-    browser.save_screenshot(str(PICTURES / "hub-fleet-dark.png"))
+    dress(browser, "dark")
+    for name, where in (("fleet", "/"), ("workload", f"/workloads/{graph}")):
+        browser.get(hub.url + where)
+        time.sleep(1.0)
+        browser.save_screenshot(str(PICTURES / f"hub-{name}-dark.png"))
 
 
 def model_page(browser: Chrome, hub: Hub) -> str:

@@ -51,3 +51,44 @@ def asked(browser: Chrome) -> set[str]:
         if message["method"] == "Network.requestWillBeSent":
             found.add(message["params"]["request"]["url"])
     return found
+
+
+def dress(browser: Chrome, scheme: str) -> None:
+    """Make the system ``light`` or ``dark``, as far as pages see it."""
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+#: Texts with less contrast to what is behind them than WCAG 2.2 asks for (1.4.3): 4.5, and 3 where they are large.
+_FAINT = """
+const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+const parts = (text) => text.match(/[0-9.]+/g).map(Number);
+const light = (text) => {
+  const [r, g, b] = parts(text).slice(0, 3).map((part) => linear(part / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (one) => {
+  for (let at = one; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if (parts(colour).length < 4 || parts(colour)[3] > 0) return colour;
+  }
+  throw new Error("nothing is behind it");
+};
+const speaks = (one) => [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+const found = [];
+for (const one of document.querySelectorAll("main *")) {
+  if (one.closest("svg") || !one.checkVisibility() || !speaks(one)) continue;
+  const style = getComputedStyle(one);
+  const [more, less] = [light(style.color), light(behind(one))].sort((a, b) => b - a);
+  const ratio = (more + 0.05) / (less + 0.05);
+  if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) {
+    found.push(`${one.tagName} ${one.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+}
+return found;
+"""
+
+
+def faint(browser: Chrome) -> list[str]:
+    """Texts of a page that are hard to read, with their contrast."""
+    return list(browser.execute_script(_FAINT))

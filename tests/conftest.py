@@ -30,7 +30,7 @@ from edgecost.profiler.records import Device, Environment, Latency, Measurement,
 from edgecost.profiler.runtimes import host_profile
 from edgecost.profiler.workload import Workload
 from tests.stage_props import Props
-from tests.trained_store import Trained, make_trained
+from tests.trained_store import Trained, make_trained, train_for_space
 
 # A deadline is a wall-clock time, and machines are shared: a pause of 0.2 s is no fault of the code.
 settings.register_profile("edgecost", deadline=None)
@@ -225,6 +225,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, law: KnownLaw) -> Trained:
 def props(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Props:
     """What the pages of the documentation speak of."""
     return Props(tmp_path_factory.mktemp("props"), lambda: request.getfixturevalue("trained"))
+
+
+@pytest.fixture(scope="session")
+def trained_for_space(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same, trained in a store that has a campaign for the space of its cells, which its card names more of."""
+    return train_for_space(trained, tmp_path_factory.mktemp("trained-for-space"))
 
 
 class Notebook:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgecost.db import Store
+from edgecost.db.browsing import Pace
 from edgecost.profiler.errors import UsageError
 from tests.fleet_store import PROFILE, campaign, enrol, result, workload
 
@@ -64,3 +65,19 @@ def test_a_campaign_s_pace_counts_results_that_counted(store: Store) -> None:
     assert pace.first_at is not None
     assert pace.last_at is not None
     assert pace.first_at <= pace.last_at
+
+
+def test_results_that_come_together_do_not_make_a_campaign_fast(store: Store) -> None:
+    assert store.browsing.pace(99).per_minute is None
+    fill(store, 5)
+    pace = store.browsing.pace(store.campaigns()[0].id)
+    # Each was measured for a second; they were sent at once.
+    assert pace.first_took_s == 1.0
+    assert pace.per_minute is not None
+    assert pace.per_minute <= 5 * 60.0
+
+
+@pytest.mark.parametrize(("took_s", "last", "expected"), [(0.0, "00", None), (30.0, "00", 20.0), (30.0, "30", 10.0)])
+def test_the_pace_counts_from_when_the_first_began(took_s: float, last: str, expected: float | None) -> None:
+    pace = Pace(10, "2026-01-01T00:00:00+00:00", f"2026-01-01T00:00:{last}+00:00", took_s)
+    assert pace.per_minute == expected

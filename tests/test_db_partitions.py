@@ -23,7 +23,7 @@ from edgecost.db import Store, partitions
 from edgecost.db.connect import Database, now
 from edgecost.db.partitions import AHEAD, Month
 from edgecost.db.upgrade import alembic_config
-from edgecost.hub.pages.views import measurement_view
+from edgecost.hub.pages.workloads import measurement_view
 from edgecost.profiler.errors import RowRefused, StoreBusy
 from edgecost.profiler.measurement_id import first_id_of, new_measurement_id
 from tests.hub_server import QUICK, served

@@ -177,6 +177,9 @@ def test_a_campaign_tells_how_far_it_is_and_why_jobs_failed(store: Store, viewer
     seen = viewer.get("/campaigns/1")
     assert "6 of 7 done" in seen.text
     assert "a minute it takes" in seen.text
+    view = viewer.get("/campaigns/1?format=json").json
+    assert f"more, until {view['ends_at'][:10]}" in seen.text
+    assert view["left_s"] == pytest.approx(60 / view["per_minute"])
     assert "Cancel what is open" not in seen.text
     assert viewer.post("/campaigns/1/cancel").status == 403
     assert operator.post("/campaigns/1/cancel").headers["location"] == "/campaigns/1"

@@ -128,6 +128,15 @@ def test_the_card_comes_back_as_it_was_with_what_the_caller_knows_of_the_device(
     json.dumps(card_document(card), allow_nan=False)
 
 
+def test_a_card_of_schema_1_is_read_and_says_nothing_of_what_came_later(made, folder) -> None:
+    card = json.loads((folder / NAME).read_text())["card"]
+    reseal(
+        folder, schema_version=1, card={name: value for name, value in card.items() if name not in ("curve", "next")}
+    )
+    assert read_card(folder) == replace(read_card(made[1]), curve=(), next=())
+    assert read_card(made[1]).curve
+
+
 def test_the_provenance_says_what_staleness_is_told_by(made) -> None:
     report, folder = made
     _, provenance = load_predictor(folder, metric="latency")
@@ -162,7 +171,7 @@ def test_the_card_of_another_predictor_is_refused_and_the_predictor_is_not(made,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 3}, "schema version 3"),
         ({"format": "edgecost-predictor"}, "is not a model card"),
         ({"model_sha256": None}, "which files"),
         ({"model_sha256": {"../x": ""}}, "which files"),

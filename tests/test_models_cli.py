@@ -72,6 +72,8 @@ def test_a_card_is_shown_by_default_by_name_and_by_folder(mine, capsys) -> None:
         assert text in out
     assert re.search(r"^  [▁▂▃▄▅▆▇█ ]+  predicted against measured, from -\d.* % to \+\d.* %$", out, re.MULTILINE)
     assert "State: fresh" in out
+    assert "What to measure next" in out
+    assert "Unseen graphs within ±10 %, by how many trained: 16 → " in out
     assert printed(capsys, "show", mine.name[:6]) == out
     assert printed(capsys, "show", str(mine)) == out
 

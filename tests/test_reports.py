@@ -334,6 +334,12 @@ def test_the_page_of_a_model_holds_its_card(trained: Trained) -> None:
         picture.name for picture in model_report(open_folder(trained.folder)).pictures
     }
     assert card.profile_label in html
+    for point in card.curve:
+        assert page.row(str(point.graphs))[1:] == [
+            str(point.accuracy.n), str(point.unpriced), percent(point.accuracy.within_10)
+        ]  # fmt: skip
+    for wanted in card.next:
+        assert page.row(wanted.subject)[1:3] == [wanted.target, f"{wanted.reason}: {wanted.why}"]
 
 
 def test_a_model_without_a_card_says_how_to_have_one(trained: Trained) -> None:

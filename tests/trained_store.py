@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -151,3 +152,13 @@ def elsewhere(setting: LocalSetting, **changes: object) -> LocalSetting:
     document = {**setting.stage.environment.document, **changes}
     environment = type(setting.stage.environment)(document)
     return replace(setting, stage=replace(setting.stage, environment=environment))
+
+
+def train_for_space(trained: Trained, place: Path) -> Trained:
+    """The same store with a campaign for the space of its cells, and the predictor trained from that."""
+    shutil.copy(trained.store, place / "store.sqlite")
+    with Store(place / "store.sqlite") as store:
+        store.open_campaign("ofa", "ofa-mobilenetv3", {"protocol": {}})
+        report = train(store, trained.setting.device.identity, trained.setting.profile)
+    save_report(report, place / "made", training_provenance(trained.setting))
+    return Trained(place / "store.sqlite", place / "made", trained.setting, report)

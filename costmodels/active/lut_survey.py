@@ -7,7 +7,7 @@ however many sittings. Nothing here measures; ``adaptive`` does.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -120,6 +120,34 @@ class LutSurvey:
         """What is known after these measurements of the device and profile, oldest first, of this space and others."""
         graphs = [self._kernels(sample.workload) for sample in samples]
         predictor = self._fit(graphs, samples) if len(samples) >= GRAPHS_MIN else None
+        known, scene, before = self._known(samples, graphs, predictor)
+        if known.unpriced:
+            return known
+        unseen = self._unseen(predictor, graphs, samples, scene.rows)
+        both = [
+            self._estimate(scene, before + own**2 * np.eye(len(before)), known.measured, known.shares, unseen)
+            for own in (0.0, _LONELY)
+        ]
+        # With too little evidence neither has an error.
+        return replace(known, estimate=max(both, key=lambda one: one.error or 0.0))
+
+    def after(
+        self, samples: Sequence[Sample], graphs: Sequence[tuple[Kernel, ...]], predictor: LatencyPredictor
+    ) -> Knowledge:
+        """The same by a predictor that is trained already, and without an estimate: nothing is trained for it.
+
+        Args:
+            graphs: the kernels of each sample.
+        """
+        return self._known(samples, graphs, predictor)[0]
+
+    def _known(
+        self,
+        samples: Sequence[Sample],
+        graphs: Sequence[tuple[Kernel, ...]],
+        predictor: LatencyPredictor | None,
+    ) -> tuple[Knowledge, _Scene, Floats]:
+        """All but the estimate, and what that is made of: the graphs, and the covariance of their errors before."""
         scene = self._scene(samples, graphs)
         cells = len(self.hashes)
         prices, priced_ms = _prices(predictor, scene.graphs)
@@ -131,18 +159,9 @@ class LutSurvey:
         shares = self.uses * np.where(np.isnan(latency_ms), rough_of, latency_ms)
         shares /= shares.sum(axis=1, keepdims=True)
         before = prior_covariance(scene.graphs, prices, self._sizes)
-        estimate = None
-        if not np.isnan(latency_ms).any():
-            unseen = self._unseen(predictor, graphs, samples, scene.rows)
-            both = [
-                self._estimate(scene, before + own**2 * np.eye(len(before)), measured, shares, unseen)
-                for own in (0.0, _LONELY)
-            ]
-            # With too little evidence neither has an error.
-            estimate = max(both, key=lambda one: one.error or 0.0)
         kinds = frozenset(kind for graph in graphs for kernel in graph if (kind := kind_of(kernel)) is not None)
         covariance = condition(before, scene.measured, scene.noise, range(cells))
-        return Knowledge(latency_ms, measured, kinds, estimate, covariance, shares, scene.typical_noise)
+        return Knowledge(latency_ms, measured, kinds, None, covariance, shares, scene.typical_noise), scene, before
 
     def _scene(self, samples: Sequence[Sample], graphs: Sequence[tuple[Kernel, ...]]) -> _Scene:
         cell_of = {graph_hash: place for place, graph_hash in enumerate(self.hashes)}

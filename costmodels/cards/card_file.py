@@ -16,9 +16,9 @@ from ..sealed_file import read_sealed, sealed_text
 from .model_card import ModelCard
 
 FORMAT = "edgecost-model-card"
-#: 1: first (after 0.1.0; models made before have no card). A field that goes or changes its meaning raises it; a new
-#: field does too, since an older reader refuses what it does not know.
-SCHEMA_VERSION = 1
+#: 1: first (after 0.1.0; models made before have no card). 2: ``curve`` and ``next``. Both are read. A field that goes
+#: or changes its meaning raises it; a new field does too, since an older reader refuses what it does not know.
+SCHEMA_VERSION = 2
 NAME = "card.json"
 _REMEDY = "train the model again: edgecost train"
 _T = TypeVar("_T")
@@ -60,6 +60,8 @@ def read_card(folder: Path) -> ModelCard | None:
             raise ArtefactError(
                 f"{path} is the card of another model: {name} is not the file it speaks of", remedy=_REMEDY
             )
+    if content["schema_version"] == 1 and isinstance(card, dict):
+        card = {**card, "curve": [], "next": []}
     try:
         return _as(ModelCard, card)
     except (KeyError, TypeError, ValueError) as error:

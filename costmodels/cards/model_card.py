@@ -23,11 +23,12 @@ from ...profiler.records import RuntimeProfile
 from ..composition import held_out, network_bytes
 from ..conformal import cross_coverage, furthest_errors
 from ..dataset import Sample
-from ..kernel_plan import SHARES_PERCENT
+from ..kernel_plan import missing_kinds
 from ..kernel_work import kind_of
 from ..predictor import LatencyPredictor
 from ..validation import Accuracy, accuracy, repeatability_radius
 from .anchors import Anchor, choose_anchors
+from .growth import LearningPoint, NextMeasurement
 from .training_data import Circumstances, ProbeFingerprint, TrainingData
 
 Floats = npt.NDArray[np.float64]
@@ -104,6 +105,8 @@ class ModelCard:
         coverage, network_coverage: of the intervals, on held-out graphs and left-out networks.
         limits: what it cannot do, a sentence each.
         canary_us, probe: levels of the device then (``training_data.Circumstances``).
+        curve: how the error fell with the number of graphs, and ``next``: what to measure next; empty where nobody
+            asked: of energies, of spaces, and in cards made before schema 2.
     """
 
     model: str
@@ -130,6 +133,8 @@ class ModelCard:
     anchors: tuple[Anchor, ...]
     canary_us: float | None
     probe: ProbeFingerprint | None
+    curve: tuple[LearningPoint, ...] = ()
+    next: tuple[NextMeasurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -325,10 +330,8 @@ def _limits(
     if unpredicted:
         graphs = "1 graph" if unpredicted == 1 else f"{unpredicted} graphs"
         told.append(f"{graphs} had no prediction when held out, for no other graph has such a kernel.")
-    # Forms of convolution stand for whatever the runtime calls them; blocked layouts exist on some processors only.
-    forms = known | {kind.rpartition(".")[2] for kind in known}
-    missing = [name for name in SHARES_PERCENT if name not in forms and not name.startswith(("nchwc.", "shallow"))]
-    if missing and profile.runtime == "onnxruntime":
+    missing = missing_kinds(known, profile)
+    if missing:
         told.append(f"Nothing was measured of {', '.join(missing)}, which most networks have.")
     counts = Counter(kinds)
     thin = sorted(kind for kind in known if counts[kind] < _THIN)

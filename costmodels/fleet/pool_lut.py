@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...db import Store
 from ...profiler.records import Json
 from ..correction import fit_scale
 from ..lut import Lut
 from ..lut_build import build_from_samples
-from ..network_scale import of_space
+from ..network_scale import MeasuredNetworks, of_space
 from ..predictor import NETWORKS_MIN, LatencyPredictor
 from ..space import Space
 from .pool import Pool
@@ -30,13 +32,22 @@ def build_pool_lut(store: Store, space: Space, pool: Pool, predictor: LatencyPre
         space, pool.device, pool.profile, _environment(store, pool), predictor, found.samples, energies.known
     )
     table = Lut.from_cells(table.cells, {**table.provenance, **told_of(found, energies)})
-    # At the blocks' pace: of networks there are too few on each board to find it again.
-    measured = load_pool_samples(store, pool.boards, pool.profile, purposes=("network",), factors=found.factors)
-    networks = of_space(space, [(one.workload, one.raw_ms, one.sessions_ms) for one in measured.samples])
+    networks = _networks(store, space, pool, found.factors)
     if len(networks) < NETWORKS_MIN:
         return table
     sums = table.price(networks.archs, corrected=False, space=space)
     return table.with_scale(fit_scale(sums, networks.measured), len(networks))
+
+
+def pool_networks(store: Store, space: Space, pool: Pool) -> MeasuredNetworks:
+    """The whole networks of a space that boards of a pool measured, at the pool's pace, in ms."""
+    return _networks(store, space, pool, load_pool_samples(store, pool.boards, pool.profile).factors)
+
+
+def _networks(store: Store, space: Space, pool: Pool, factors: Mapping[str, float | None]) -> MeasuredNetworks:
+    """At the blocks' pace: of networks there are too few on each board to find it again."""
+    measured = load_pool_samples(store, pool.boards, pool.profile, purposes=("network",), factors=factors)
+    return of_space(space, [(one.workload, one.raw_ms, one.sessions_ms) for one in measured.samples])
 
 
 def _environment(store: Store, pool: Pool) -> str:

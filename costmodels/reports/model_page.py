@@ -45,7 +45,7 @@ def model_report(found: ModelFolder) -> Report:
         title=f"{what} of {card.metric}: {device_of(card)}",
         lead=_lead(card),
         facts=_facts(card, digests),
-        sections=[_accuracy(card), _kinds(card), _coverage(card), _limits(card), _made_of(card)],
+        sections=[_accuracy(card), _kinds(card), _coverage(card), _limits(card), *_growth(card), _made_of(card)],
         data=data,
     )
 
@@ -114,6 +114,27 @@ def _held(one: IntervalCoverage | None) -> tuple[str, str]:
 
 def _limits(card: ModelCard) -> Section:
     return Section("What it cannot do", "" if card.limits else "The card names no limits.", notes=card.limits)
+
+
+def _growth(card: ModelCard) -> list[Section]:
+    """What more measurements bring; nothing where the card does not tell."""
+    found = []
+    if card.next:
+        rows = [
+            [plain_text(one.subject), one.target, f"{one.reason}: {one.why}", number(one.latency_ms), percent(one.gain)]
+            for one in card.next
+        ]
+        heads = ("what", "for the prices of", "why", f"priced now, {card.unit}", "takes off the squared error")
+        found.append(Section("What to measure next", tables=[Table("The best first of each", heads, rows, left=3)]))
+    if card.curve:
+        points = [
+            [f"{one.graphs:,}", f"{one.accuracy.n:,}", f"{one.unpriced:,}", percent(one.accuracy.within_10)]
+            for one in card.curve
+        ]
+        columns = ("graphs that trained", "judged", "without a price", "within ±10 %")
+        lead = "How the error falls with the number of measured graphs, drawn by chance, and judged on others."
+        found.append(Section("Sample-efficiency", lead, tables=[Table("By how many graphs", columns, points)]))
+    return found
 
 
 def _made_of(card: ModelCard) -> Section:

@@ -6,13 +6,13 @@ A virtual device that nobody has trained a predictor for is priced by its own la
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...costmodels.predictor_file import load_predictor
-from ...costmodels.predictor_folder import default_predictor
+from ...costmodels.predictor_folder import default_predictor, predictor_folder
 from ...costmodels.prices import GraphPrice
 from ...costmodels.simulated.law import has_own_law, law_price
 from ...db import Store
@@ -26,6 +26,8 @@ from .charts import Icicle, icicle
 
 #: Kernels that a page lists, the most expensive first.
 _SHOWN = 15
+#: Devices that a page of a graph looks at for a predictor.
+_PAIRS_MAX = 8
 #: Purposes whose measurements a predictor was trained on.
 _TRAINED_ON = ("cell", "support", "panel", "kernel", "repeated", "network", "profile")
 
@@ -108,6 +110,21 @@ def ask_workload(store: Store, name: str, workload: Workload) -> AskView:
         else:
             without.append(f"{device.name}: {profile.label}")
     return AskView(name, workload.graph_hash, tuple(prices), tuple(without))
+
+
+def breakdown(store: Store, graph_hash: str, pairs: Sequence[tuple[str, str]]) -> DevicePrice | None:
+    """The price of a graph of the store, kernel by kernel, on the first of these pairs that has a predictor.
+
+    Args:
+        pairs: identity of a device and hash of a profile; the first few are looked at.
+    """
+    for identity, profile_hash in pairs[:_PAIRS_MAX]:
+        if (predictor_folder(identity, profile_hash) / "predictor.json").exists():
+            workload, profile = store.workload(graph_hash), store.profile(profile_hash)
+            device = next((one for one in store.devices() if one.identity == identity), None)
+            if workload is not None and profile is not None and device is not None:
+                return _on(store, workload, device, profile)
+    return None
 
 
 def _on(store: Store, workload: Workload, device: Device, profile: RuntimeProfile) -> DevicePrice:

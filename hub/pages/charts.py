@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,6 +74,73 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = math.floor(low / step)
     return [round(at * step, 12) for at in range(first, math.ceil(high / step) + 1)]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Values of one measurement as dots side by side; ``middle`` is the place of their median."""
+
+    label: str
+    y: float
+    dots: tuple[float, ...]
+    middle: float
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Distributions one below the other, over one axis."""
+
+    title: str
+    unit: str
+    rows: tuple[Strip, ...]
+    ticks: tuple[Tick, ...]
+    height: float
+    is_logarithmic: bool
+    width: float = WIDTH
+
+
+_STRIP, _SIDE = 36.0, 16.0
+#: Beyond this ratio of the largest to the smallest value the axis is logarithmic: else one device hides another's
+#: spread.
+_LINEAR_MAX = 4.0
+_DECADE = (1, 2, 5)
+
+
+def strips(title: str, unit: str, rows: Sequence[tuple[str, Sequence[float]]]) -> Strips | None:
+    """One strip for each row that has values; None where none has.
+
+    Args:
+        rows: label, and values above 0.
+    """
+    known = [(label, values) for label, values in rows if values]
+    if not known:
+        return None
+    low, high = min(min(values) for _, values in known), max(max(values) for _, values in known)
+    is_logarithmic = high > _LINEAR_MAX * low
+    if low == high:
+        low, high = low * 0.95, high * 1.05
+    steps = _decades(low, high) if is_logarithmic else ticks(low, high)
+    low, high = min(low, steps[0]), max(high, steps[-1])
+
+    def place(value: float) -> float:
+        share = math.log(value / low) / math.log(high / low) if is_logarithmic else (value - low) / (high - low)
+        return _SIDE + (WIDTH - 2 * _SIDE) * share
+
+    drawn = tuple(
+        Strip(label, _STRIP * at, tuple(place(value) for value in values), place(statistics.median(values)))
+        for at, (label, values) in enumerate(known)
+    )
+    marks = tuple(Tick(place(step), f"{step:g}") for step in steps)
+    return Strips(title, unit, drawn, marks, _STRIP * len(drawn) + _BOTTOM, is_logarithmic)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, from below the low to above the high."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = [factor * 10.0**power for power in range(first, last + 1) for factor in _DECADE]
+    begin = max((at for at, value in enumerate(every) if value <= low), default=0)
+    end = min((at for at, value in enumerate(every) if value >= high), default=len(every) - 1)
+    return every[begin : end + 1]
 
 
 #: Groups with a colour of their own; the others are grey.

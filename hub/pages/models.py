@@ -7,10 +7,14 @@ from pathlib import Path
 
 from ...costmodels.cards.card_pictures import card_svg
 from ...costmodels.cards.model_card import ModelCard
-from ...costmodels.cards.model_folder import ModelFolder, Refused, list_folders
+from ...costmodels.cards.model_folder import ModelFolder, open_folder
 from ...costmodels.predictor_folder import predictors_root
 from ...costmodels.validation import Accuracy
-from ...profiler.errors import UsageError
+from ...db import Store
+from ...profiler.errors import ArtefactError, UsageError
+from ...profiler.records import RuntimeProfile
+from .growth import EfficiencyView, NextView, efficiency_of, next_view
+from .kept import Kept
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class ModelView:
     Attributes:
         accuracies: what it says of whom, with how well.
         coverage: nominal share, share that was held, and of how many.
+        efficiency, next: None where the card does not tell: of energies and memory, and in old cards.
     """
 
     row: ModelRow
@@ -56,15 +61,33 @@ class ModelView:
     coverage: tuple[tuple[float, float | None, int], ...]
     data: tuple[tuple[str, str], ...]
     limits: tuple[str, ...]
+    efficiency: EfficiencyView | None
+    next: NextView | None
 
 
-def models_view(_: object) -> ModelsView:
-    """Every folder with a model."""
+def models_view(_: object, rows: Kept[ModelRow]) -> ModelsView:
+    """Every folder with a model.
+
+    Args:
+        rows: what was read of them before (``read_row``).
+    """
     root = predictors_root()
-    return ModelsView(str(root), tuple(_row(one) for one in list_folders(root)))
+    return ModelsView(str(root), tuple(rows.of(one) for one in _folders(root)))
 
 
-def model_view(_: object, name: str) -> ModelView:
+def read_row(folder: Path) -> ModelRow:
+    """What the list says of one."""
+    try:
+        return _row(open_folder(folder))
+    except ArtefactError as error:
+        return ModelRow(folder.name, problem=error.message)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(one for one in root.iterdir() if one.is_dir()) if root.is_dir() else []
+
+
+def model_view(store: Store, name: str) -> ModelView:
     """One model.
 
     Raises:
@@ -95,7 +118,21 @@ def model_view(_: object, name: str) -> ModelView:
         tuple((one.nominal, one.held, one.n) for one in card.coverage),
         tuple(counted.items()),
         tuple(card.limits),
+        efficiency_of(name, card) if card.curve else None,
+        _next(store, card),
     )
+
+
+def _next(store: Store, card: ModelCard) -> NextView | None:
+    """None where the card does not say, or not of which device and profile it is."""
+    identity = card.device.get("identity")
+    if not card.next or identity is None or card.profile is None:
+        return None
+    try:
+        profile = RuntimeProfile.from_document(card.profile)
+    except ValueError:  # a later edgecost wrote it
+        return None
+    return next_view(store, card, identity, profile)
 
 
 def model_picture(name: str) -> str:
@@ -104,21 +141,22 @@ def model_picture(name: str) -> str:
 
 
 def _card(name: str) -> tuple[ModelFolder, ModelCard]:
-    for one in list_folders(predictors_root()):
-        if one.folder.name != name:
-            continue
-        if isinstance(one, Refused):
-            raise UsageError(f"the model {name} cannot be used: {one.why}", remedy="train it again: edgecost train")
-        if one.card is None:
-            raise UsageError(f"the model {name} has no card", remedy="train it again: edgecost train")
-        return one, one.card
-    raise UsageError(f"there is no model {name}", remedy="edgecost models list")
+    # Asked for by a name in the list, never put together to a path: a name may hold anything.
+    folder = next((one for one in _folders(predictors_root()) if one.name == name), None)
+    if folder is None:
+        raise UsageError(f"there is no model {name}", remedy="edgecost models list")
+    try:
+        found = open_folder(folder)
+    except ArtefactError as error:
+        message = f"the model {name} cannot be used: {error.message}"
+        raise UsageError(message, remedy="train it again: edgecost train") from error
+    if found.card is None:
+        raise UsageError(f"the model {name} has no card", remedy="train it again: edgecost train")
+    return found, found.card
 
 
-def _row(found: ModelFolder | Refused) -> ModelRow:
-    name = Path(found.folder).name
-    if isinstance(found, Refused):
-        return ModelRow(name, problem=found.why)
+def _row(found: ModelFolder) -> ModelRow:
+    name = found.folder.name
     card = found.card
     if card is None:
         return ModelRow(name, problem="it has no card: it was made before there were any")

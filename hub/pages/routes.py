@@ -19,8 +19,10 @@ from ...profiler.errors import HubRefused, ModelError, UsageError
 from ..auth import address_of
 from ..refusal import Refusal
 from ..settings import HubSettings
-from . import comparing, models, tables, views
+from . import auditing, comparing, models, tables, views, workloads
 from .asking import AskView, ask, ask_workload
+from .growth import Shelf
+from .kept import Kept
 from .rendering import HEADERS, Renderer
 from .sign_in import form, signed_in, signed_out, viewer
 
@@ -86,8 +88,9 @@ def _add_page(
 
 
 def _add_fleet(router: APIRouter, store: Store, renderer: Renderer) -> None:
-    _add_page(router, store, renderer, "/", "fleet.html", views.fleet_view)
-    _add_page(router, store, renderer, "/devices/{name}", "device.html", views.board_view)
+    shelf = Shelf()
+    _add_page(router, store, renderer, "/", "fleet.html", partial(views.fleet_view, shelf=shelf))
+    _add_page(router, store, renderer, "/devices/{name}", "device.html", partial(views.board_view, shelf=shelf))
 
     @router.post("/devices/{name}/{verb}")
     async def steer(request: Request, name: str, verb: Literal["drain", "resume", "retire"]) -> Response:
@@ -116,16 +119,18 @@ def _add_workloads(router: APIRouter, store: Store, renderer: Renderer) -> None:
     @router.get("/workloads")
     async def search(request: Request, q: Annotated[str, Query(max_length=200)] = "") -> Response:
         person = await viewer(request, store.fleet)
-        found = await run_in_threadpool(views.workloads_view, store, q.replace("\0", ""))
+        found = await run_in_threadpool(workloads.workloads_view, store, q.replace("\0", ""))
         return renderer.answer(request, "workloads.html", person, found)
 
     _add_page(router, store, renderer, "/workloads/{graph_hash}", "workload.html", _workload)
     _add_page(router, store, renderer, "/workloads/{graph_hash}/prices", "prices.html", _prices)
-    _add_page(router, store, renderer, "/measurements/{measurement_id}", "measurement.html", views.measurement_view)
+    _add_page(router, store, renderer, "/measurements/{measurement_id}", "measurement.html", workloads.measurement_view)
 
 
 def _add_models(router: APIRouter, store: Store, renderer: Renderer) -> None:
-    _add_page(router, store, renderer, "/models", "models.html", models.models_view)
+    _add_page(
+        router, store, renderer, "/models", "models.html", partial(models.models_view, rows=Kept(models.read_row))
+    )
     _add_page(router, store, renderer, "/models/{name}", "model.html", models.model_view)
 
     @router.get("/models/{name}/picture.svg")
@@ -138,6 +143,13 @@ def _add_tables(router: APIRouter, store: Store, renderer: Renderer) -> None:
     place = "/luts/{space}/{identity}/{profile_hash}"
     _add_page(router, store, renderer, "/luts", "tables.html", tables.tables_view)
     _add_page(router, store, renderer, place, "table.html", tables.table_view)
+
+    _add_page(router, store, renderer, f"{place}/audit", "audit.html", auditing.audit_view)
+
+    @router.get(f"{place}/audit.svg")
+    async def picture(request: Request) -> Response:
+        await viewer(request, store.fleet)
+        return _picture(await run_in_threadpool(partial(auditing.audit_picture, store, **request.path_params)))
 
     @router.get(f"{place}/files/{{format_name}}")
     async def files(request: Request) -> Response:
@@ -194,13 +206,13 @@ def _numbered(store: Store, number: str) -> CampaignSummary:
     raise UsageError(f"there is no campaign {number}", remedy="edgecost campaign list")
 
 
-def _workload(store: Store, graph_hash: str) -> views.WorkloadView:
+def _workload(store: Store, graph_hash: str) -> workloads.WorkloadView:
     found = store.browsing.workloads(graph_hash, 2)
     exact = [one for one in found if one.graph_hash == graph_hash]
     if not exact:
         raise UsageError(f"there is no workload {graph_hash[:64]}")
     head: WorkloadHead = exact[0]
-    return views.workload_view(store, head)
+    return workloads.workload_view(store, head)
 
 
 def _prices(store: Store, graph_hash: str) -> AskView:

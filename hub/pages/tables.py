@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 
 from ...costmodels.dataset import BLOCK_PURPOSES
 from ...costmodels.device_table import device_table
-from ...costmodels.fleet.pool import choose_pool
-from ...costmodels.fleet.pool_lut import build_pool_lut
+from ...costmodels.fleet.pool import Pool, choose_pool
+from ...costmodels.fleet.pool_lut import build_pool_lut, pool_networks
 from ...costmodels.lut import Lut, LutCell
 from ...costmodels.lut_formats import format_names, lut_format
+from ...costmodels.network_scale import MeasuredNetworks, networks_in_store
 from ...costmodels.predictor_file import load_predictor
 from ...costmodels.predictor_folder import default_predictor
 from ...costmodels.space import Space
@@ -24,6 +25,7 @@ from ...costmodels.space_file import load_space, plugin_space_names, space_names
 from ...db import Store
 from ...profiler.errors import UsageError
 from ...profiler.records import Device, RuntimeProfile
+from .commands import Doer, doer_of
 
 #: In the place of a device's identity.
 POOL = "pool"
@@ -97,6 +99,29 @@ class TableView:
     formats: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A table with what it was made for; ``pool`` is None for a device."""
+
+    row: TableRow
+    table: Lut
+    space: Space
+    profile: RuntimeProfile
+    pool: Pool | None
+
+    def networks(self, store: Store) -> MeasuredNetworks:
+        """The whole networks of the space that were measured there."""
+        if self.pool is not None:
+            return pool_networks(store, self.space, self.pool)
+        return networks_in_store(store, self.row.identity, self.profile, self.space)
+
+    def doer(self, store: Store) -> Doer:
+        """Who can measure more."""
+        if self.pool is not None:
+            return Doer(self.row.profile_hash)
+        return doer_of(store, self.row.identity, self.profile)
+
+
 def tables_view(store: Store) -> TablesView:
     """Spaces that a campaign was for, on all that was measured."""
     known = {*space_names(), *plugin_space_names()}
@@ -117,7 +142,8 @@ def table_view(store: Store, space: str, identity: str, profile_hash: str) -> Ta
         UsageError: there is no such space, device or profile, or the table is too large for a page.
         GateError: a cell was neither measured nor can be predicted.
     """
-    row, table, made = _made(store, space, identity, profile_hash)
+    found = make_table(store, space, identity, profile_hash)
+    row, table, made = found.row, found.table, found.space
     rows = [cell for cell in table.cells if cell.source != "absent"]
     if len(rows) > _CELLS_MAX:
         raise UsageError(f"{len(rows):,} cells are too many for a page", remedy="edgecost lut build, or lut fill")
@@ -152,9 +178,9 @@ def table_files(store: Store, space: str, identity: str, profile_hash: str, form
         UsageError, GateError: as ``table_view``, or the format cannot hold the table.
     """
     writer = lut_format(format_name)
-    _, table, made = _made(store, space, identity, profile_hash)
+    made = make_table(store, space, identity, profile_hash)
     with TemporaryDirectory(prefix="edgecost-") as folder:
-        files = writer.write(table, made, Path(folder))
+        files = writer.write(made.table, made.space, Path(folder))
         if len(files) == 1:
             return files[0].name, files[0].read_bytes()
         packed = io.BytesIO()
@@ -164,21 +190,25 @@ def table_files(store: Store, space: str, identity: str, profile_hash: str, form
         return f"{files[0].stem}.zip", packed.getvalue()
 
 
-def _made(store: Store, name: str, identity: str, profile_hash: str) -> tuple[TableRow, Lut, Space]:
+def make_table(store: Store, name: str, identity: str, profile_hash: str) -> Made:
+    """The table of a space on a device, or on a pool; raises as ``table_view``."""
     if name not in (*space_names(), *plugin_space_names()):
         raise UsageError(f"there is no space {name}", remedy="edgecost space list")
+    space = load_space(name)
     if identity == POOL:
-        return _of_pool(store, load_space(name), profile_hash)
+        pool = choose_pool(store, profile_hash)
+        row = TableRow(name, pool.device.name, POOL, pool.profile.label, profile_hash)
+        return Made(row, build_pool_lut(store, space, pool), space, pool.profile, pool)
     device = next((one for one in store.devices() if one.identity == identity), None)
     profile = store.profile(profile_hash)
     if device is None or profile is None:
         raise UsageError("there is no such device or runtime profile")
-    space = load_space(name)
     place = default_predictor(identity, profile)
     model = load_predictor(place, metric="latency")[0] if (place / "predictor.json").exists() else None
     environments = store.environments_of(identity, profile_hash)
     environment = environments[0] if len(environments) == 1 else f"{len(environments)} environments"
-    return _row(name, device, profile), device_table(store, space, device, profile, environment, model), space
+    table = device_table(store, space, device, profile, environment, model)
+    return Made(_row(name, device, profile), table, space, profile, None)
 
 
 def _pools(store: Store, spaces: Sequence[str]) -> list[TableRow]:
@@ -195,12 +225,6 @@ def _pools(store: Store, spaces: Sequence[str]) -> list[TableRow]:
         for space in spaces
         if boards > 1
     ]
-
-
-def _of_pool(store: Store, space: Space, selector: str) -> tuple[TableRow, Lut, Space]:
-    pool = choose_pool(store, selector)
-    row = TableRow(space.name, pool.device.name, POOL, pool.profile.label, selector)
-    return row, build_pool_lut(store, space, pool), space
 
 
 def _row(space: str, device: Device, profile: RuntimeProfile) -> TableRow:

@@ -1,19 +1,20 @@
-"""What the pages of a fleet show: boards, campaigns, workloads. Records, so that a page and JSON say the same."""
+"""What the pages of a fleet show: boards and campaigns. Records, so that a page and JSON say the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import fmean
 
 from ...db import Store
-from ...db.browsing import WorkloadHead
 from ...db.fleet.records import AgentWork, JobView
 from ...db.records import CampaignSummary
-from ...profiler.records import Json, Measurement, RuntimeProfile
+from ...profiler.records import Json, Measurement, Status
 from ..messages import DeviceView, device_view
 from .charts import Chart, course
+from .growth import EfficiencyView, Shelf
+from .workloads import MeasurementRow, measurement_rows
 
 #: A board that was not heard of for this long is told of.
 SILENT_S = 180.0
@@ -33,6 +34,8 @@ class BoardRow:
         temperature_celsius: of its hottest zone at its last word; None where it tells none.
         clock_mhz: mean of its CPUs, likewise.
         rejected_share: of the attempts of all days that were added up; None before any was.
+        attempts_each: attempts that each usable measurement took, likewise.
+        efficiencies: of each predictor that the hub's machine has for it.
     """
 
     board: DeviceView
@@ -41,6 +44,8 @@ class BoardRow:
     temperature_celsius: float | None
     clock_mhz: float | None
     rejected_share: float | None
+    attempts_each: float | None
+    efficiencies: tuple[EfficiencyView, ...]
 
 
 @dataclass(frozen=True)
@@ -50,26 +55,6 @@ class FleetView:
     boards: tuple[BoardRow, ...]
     server_time: str
     work: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class MeasurementRow:
-    """One measurement in a list."""
-
-    measurement_id: str
-    graph_hash: str
-    name: str
-    device: str
-    profile: str
-    purpose: str
-    status: str
-    message: str
-    latency_ms: float | None
-    lo_ms: float | None
-    hi_ms: float | None
-    energy_mj: float | None
-    peak_memory_bytes: int | None
-    finished_at: str
 
 
 @dataclass(frozen=True)
@@ -89,13 +74,14 @@ class CampaignView:
     Attributes:
         open_jobs: pending and leased.
         per_minute: results since the first one; None for too few.
-        left_s: until the end at that pace, likewise.
+        left_s: until the end at that pace, and ``ends_at`` when that is, likewise.
     """
 
     campaign: CampaignSummary
     open_jobs: int
     per_minute: float | None
     left_s: float | None
+    ends_at: str | None
     by_board: Mapping[str, int]
     in_hand: tuple[JobView, ...]
     failed: tuple[JobView, ...]
@@ -108,66 +94,17 @@ class CampaignsView:
     campaigns: tuple[CampaignSummary, ...]
 
 
-@dataclass(frozen=True)
-class WorkloadsView:
-    """What a search found; ``is_cut`` where there is more."""
-
-    text: str
-    found: tuple[WorkloadHead, ...]
-    is_cut: bool
-
-
-@dataclass(frozen=True)
-class WorkloadView:
-    """One graph on all devices, the newest first."""
-
-    workload: WorkloadHead
-    measurements: tuple[MeasurementRow, ...]
-
-
-@dataclass(frozen=True)
-class MeasurementView:
-    """One measurement with its visits.
-
-    Attributes:
-        visits: None where the samples of its month are archived and no longer in the store.
-        rejected_visits: those that the canary took away; None as ``visits``.
-        rails: beside the energy of the whole, by name.
-    """
-
-    row: MeasurementRow
-    conditions: Mapping[str, Json]
-    overhead_ms: float | None
-    visits: int | None
-    rejected_visits: int | None
-    chart: Chart | None
-    rails: tuple[RailRow, ...]
-
-
-@dataclass(frozen=True)
-class RailRow:
-    """What one rail took in the windows of a measurement."""
-
-    rail: str
-    scope: str
-    status: str
-    gross_mj: float | None
-    lo_mj: float | None
-    hi_mj: float | None
-    net_mj: float | None
-
-
-def fleet_view(store: Store) -> FleetView:
+def fleet_view(store: Store, shelf: Shelf) -> FleetView:
     """All boards."""
     server_time = store.fleet.server_time()
-    shares = _rejected_shares(store)
+    counts = _counts(store)
     work = store.fleet.agents_with_work()
-    boards = tuple(_board_row(one, server_time, shares.get(one.agent.device_identity)) for one in work)
+    boards = tuple(_board_row(one, server_time, counts.get(one.agent.device_identity), shelf) for one in work)
     busy = store.fleet.jobs(campaign=None, states=("leased",), after=0, limit=_JOBS_SHOWN)
     return FleetView(boards, server_time, tuple((job.holder or "", job.label) for job in busy))
 
 
-def board_view(store: Store, name: str) -> BoardView:
+def board_view(store: Store, name: str, shelf: Shelf) -> BoardView:
     """One board.
 
     Raises:
@@ -175,13 +112,13 @@ def board_view(store: Store, name: str) -> BoardView:
     """
     work = store.fleet.agent(name)
     identity = work.agent.device_identity
-    row = _board_row(work, store.fleet.server_time(), _rejected_shares(store, identity).get(identity))
+    row = _board_row(work, store.fleet.server_time(), _counts(store, identity).get(identity), shelf)
     busy = store.fleet.jobs(campaign=None, states=("leased",), after=0, limit=1000)
     newest = store.browsing.newest(device_identity=identity, limit=_TRACED, with_visits=True)
     return BoardView(
         row,
         tuple(job for job in busy if job.holder == work.agent.name),
-        _rows(store, newest[:_NEWEST]),
+        measurement_rows(store, newest[:_NEWEST]),
         tuple(_traces(newest[::-1])),
     )
 
@@ -195,12 +132,12 @@ def campaign_view(store: Store, campaign: CampaignSummary) -> CampaignView:
     """One campaign."""
     open_jobs = campaign.jobs["pending"] + campaign.jobs["leased"]
     pace = store.browsing.pace(campaign.id)
-    per_minute, left_s = None, None
-    if pace.results >= _PACE_MIN and pace.first_at and pace.last_at:
-        seconds = (datetime.fromisoformat(pace.last_at) - datetime.fromisoformat(pace.first_at)).total_seconds()
-        if seconds > 0:
-            per_minute = (pace.results - 1) / seconds * 60
-            left_s = open_jobs / per_minute * 60
+    per_minute = pace.per_minute if pace.results >= _PACE_MIN else None
+    left_s = None if per_minute is None else open_jobs / per_minute * 60
+    ends_at = None
+    if left_s is not None and open_jobs:
+        now = datetime.fromisoformat(store.fleet.server_time())
+        ends_at = (now + timedelta(seconds=left_s)).isoformat(timespec="seconds")
     jobs = store.fleet.jobs
     failed = [
         store.fleet.job(one.id)[0]
@@ -211,48 +148,23 @@ def campaign_view(store: Store, campaign: CampaignSummary) -> CampaignView:
         open_jobs,
         per_minute,
         left_s,
+        ends_at,
         store.fleet.accepted_by(campaign.id),
         tuple(jobs(campaign=campaign.name, states=("leased",), after=0, limit=_JOBS_SHOWN)),
         tuple(failed),
     )
 
 
-def workloads_view(store: Store, text: str) -> WorkloadsView:
-    """Workloads by a part of their name."""
-    found = store.browsing.workloads(text, _JOBS_SHOWN + 1)
-    return WorkloadsView(text, tuple(found[:_JOBS_SHOWN]), len(found) > _JOBS_SHOWN)
+@dataclass
+class _Counts:
+    """Attempts of a board, as far as days were added up."""
+
+    attempts: int = 0
+    usable: int = 0
+    rejected: int = 0
 
 
-def workload_view(store: Store, head: WorkloadHead) -> WorkloadView:
-    """One graph."""
-    return WorkloadView(head, _rows(store, store.browsing.newest(graph_hash=head.graph_hash, limit=_JOBS_SHOWN)))
-
-
-def measurement_view(store: Store, measurement_id: str) -> MeasurementView:
-    """One measurement.
-
-    Raises:
-        UsageError: there is no such measurement.
-    """
-    made = store.browsing.measurement(measurement_id)
-    (row,) = _rows(store, [made])
-    values = [visit.value_ns / 1e6 for visit in made.visits if visit.value_ns is not None]
-    title = f"time of each of {len(values)} visits of {row.name}, in the order in which they were made"
-    chart = course(title, "ms", [str(at + 1) for at in range(len(values))], values, is_line=False)
-    visits, rejected = (None, None) if made.lacks_samples else (len(made.visits), len(made.visits) - len(values))
-    return MeasurementView(
-        row, made.conditions, made.overhead_ms, visits, rejected, chart,
-        tuple(
-            RailRow(
-                name, one.scope, one.status.value, one.gross_median_mj, one.gross_lo_mj, one.gross_hi_mj,
-                one.net_median_mj,
-            )
-            for name, one in made.rails.items()
-        ),
-    )  # fmt: skip
-
-
-def _board_row(work: AgentWork, server_time: str, rejected: float | None) -> BoardRow:
+def _board_row(work: AgentWork, server_time: str, counts: _Counts | None, shelf: Shelf) -> BoardRow:
     agent = work.agent
     view = device_view(agent, work.jobs_held, work.accepted, work.attempts, work.late, work.killed)
     heard = agent.last_seen
@@ -263,56 +175,20 @@ def _board_row(work: AgentWork, server_time: str, rejected: float | None) -> Boa
         agent.state != "retired" and silent_s > SILENT_S,
         max(_numbers(agent.conditions, "temperatures_celsius"), default=None),
         _mean(_numbers(agent.conditions, "clocks_mhz")),
-        rejected,
+        None if counts is None or not counts.attempts else counts.rejected / counts.attempts,
+        None if counts is None or not counts.usable else counts.attempts / counts.usable,
+        shelf.efficiencies(agent.device_identity, list(dict.fromkeys(one.profile_hash for one in agent.usable))),
     )
 
 
-def _rejected_shares(store: Store, identity: str | None = None) -> dict[str, float]:
-    attempts: dict[str, list[int]] = {}
+def _counts(store: Store, identity: str | None = None) -> dict[str, _Counts]:
+    found: dict[str, _Counts] = {}
     for day in store.daily(device_identity=identity):
-        counts = attempts.setdefault(day.device_identity, [0, 0])
-        counts[0] += day.rejected
-        counts[1] += day.attempts
-    return {device: rejected / total for device, (rejected, total) in attempts.items() if total}
-
-
-def _rows(store: Store, made: Sequence[Measurement]) -> tuple[MeasurementRow, ...]:
-    names = store.browsing.names([one.graph_hash for one in made])
-    devices = {one.identity: one.name for one in store.devices()}
-    profiles = {one: store.profile(one) for one in {each.profile_hash for each in made}}
-    found = []
-    for one in made:
-        latency, energy, memory = one.latency, one.energy, one.peak_memory
-        found.append(
-            MeasurementRow(
-                measurement_id=one.measurement_id,
-                graph_hash=one.graph_hash,
-                name=names.get(one.graph_hash, one.graph_hash[:12]),
-                device=devices.get(one.device_identity, one.device_identity[:12]),
-                profile=_label(profiles[one.profile_hash]),
-                purpose=one.purpose,
-                status=one.status.value,
-                message=_why(one),
-                latency_ms=None if latency is None else latency.median_ms,
-                lo_ms=None if latency is None else latency.lo_ms,
-                hi_ms=None if latency is None else latency.hi_ms,
-                energy_mj=None if energy is None else energy.gross_median_mj,
-                peak_memory_bytes=None if memory is None else memory.peak_bytes,
-                finished_at=one.finished_at,
-            )
-        )
-    return tuple(found)
-
-
-def _label(profile: RuntimeProfile | None) -> str:
-    return "–" if profile is None else profile.label
-
-
-def _why(made: Measurement) -> str:
-    """What a measurement says in words; an energy without a number says why."""
-    if made.energy is not None and not made.energy.status.has_number:
-        return f"{made.energy.status.value}: {made.energy.message}"
-    return made.message
+        counts = found.setdefault(day.device_identity, _Counts())
+        counts.attempts += day.attempts
+        counts.usable += day.usable
+        counts.rejected += day.rejected
+    return found
 
 
 def _traces(made: Sequence[Measurement]) -> list[Chart]:
@@ -327,10 +203,22 @@ def _traces(made: Sequence[Measurement]) -> list[Chart]:
         known = [(when, value(numbers)) for when, numbers in told if numbers]
         made_chart = course(f"{title}, newest {len(known)} measurements", unit, *_columns(known))
         found += [made_chart] if made_chart else []
+    lost = [(one.finished_at, _lost(one)) for one in made if one.visits]
+    if any(share for _, share in lost):
+        title = f"visits that did not count (heat, throttling, other work), newest {len(lost)} measurements"
+        chart = course(title, "%", *_columns(lost))
+        found += [chart] if chart else []
     again = course(
         "graphs measured again, relative to their first time here", "×", *_columns(_again(made)), is_line=False
     )
     return [*found, again] if again else found
+
+
+def _lost(made: Measurement) -> float:
+    """Per cent of the visits; all of those of an attempt that was rejected as a whole."""
+    if made.status is Status.REJECTED:
+        return 100.0
+    return 100.0 * sum(1 for visit in made.visits if visit.reject_reason) / len(made.visits)
 
 
 def _again(made: Sequence[Measurement]) -> list[tuple[str, float]]:
