@@ -30,6 +30,7 @@ def clone(props: Props, folder: Path) -> None:
 SCENES = {
     "README.md": Scene(Props.quickstart, runtime="ort"),
     "docs/boards.md": Scene(recordings, runtime="ort"),
+    "docs/how-to/work-in-a-terminal.md": Scene(runtime="ort"),
     "examples/README.md": Scene(clone, runtime="ort"),
 }
 

@@ -7,7 +7,10 @@ import pytest
 
 from edgecost.costmodels.dataset import load_samples, sample_kernels
 from edgecost.costmodels.learning_curve import learning_curve
+from edgecost.costmodels.predictor import LatencyPredictor
 from edgecost.db import Store
+from edgecost.profiler.kernels.graph import Kernel
+from tests.conftest import KnownLaw
 from tests.trained_store import CELLS, Trained
 
 
@@ -25,9 +28,14 @@ def test_the_last_point_is_what_the_card_says_of_held_out_graphs(trained: Traine
     assert last.unpriced == int(np.isnan(trained.report.predictor.held_out_ms_).sum())
 
 
-def test_of_a_law_that_can_be_learnt_more_graphs_make_a_smaller_error(trained: Trained) -> None:
-    few, many = trained.report.card.curve
-    assert many.accuracy.mape_percent < few.accuracy.mape_percent
+def test_of_a_law_that_can_be_learnt_more_graphs_make_a_smaller_error(
+    cell_graphs: list[tuple[Kernel, ...]], law: KnownLaw
+) -> None:
+    graphs = cell_graphs[:240]
+    latency_ms = law.measured_ms(graphs, seed=0)
+    few, *_, many = learning_curve(LatencyPredictor(rounds=40).fit(graphs, latency_ms), graphs, latency_ms)
+    assert few.graphs * 8 == many.graphs
+    assert many.accuracy.mape_percent < few.accuracy.mape_percent / 1.5
 
 
 def test_the_curve_of_a_large_store_ends_where_folds_do(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

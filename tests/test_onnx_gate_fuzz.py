@@ -132,6 +132,15 @@ def test_the_gate_and_onnx_read_the_same_in_any_model(model: onnx.ModelProto) ->
     assert found.unknown_bytes == 0
 
 
+def test_functions_of_one_name_count_together_though_nobody_calls_them() -> None:
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])] * 3
+    functions = [onnx.FunctionProto(name="f", node=nodes) for _ in range(2)]
+    model = onnx.ModelProto(graph=onnx.GraphProto(), functions=functions)
+    assert read(model, NARROW).broken == {"nodes"}
+    with pytest.raises(UnsafeModel, match="6 nodes, more than 4"):
+        check_onnx(model.SerializeToString(), NARROW)
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_or_pass_and_nothing_else(garbage: bytes) -> None:
     hold_to_onnx(garbage)
