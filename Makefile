@@ -21,7 +21,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test site screenshots test-boards test-consumers lint format lock clean
+.PHONY: help quickstart test test-benchmarks site screenshots test-boards test-consumers lint format lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -30,7 +30,10 @@ quickstart: build/dev/package.stamp ## Install what a host needs into .venv and 
 	$(BIN)/edgecost quickstart
 
 test: lint ## Everything that must hold: lint, types, import order, tests
-	tests/in_memory.sh $(BIN)/python -m pytest $(PYTEST_ARGS)
+	tests/in_memory.sh $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
+
+test-benchmarks: $(VENV)/dev.stamp build/dev/package.stamp ## Every script of benchmarks/ runs, at its smallest
+	tests/in_memory.sh $(BIN)/python -m pytest -m benchmark -n 2 --dist worksteal
 
 # Times mean nothing under emulation; that the agent, the runner and the wheels run on these CPUs and files does.
 test-boards: $(BOARDS)/made.stamp build/dev/package.stamp ## Agent and runner as aarch64 on recorded boards, under QEMU (fetches 500 MB)

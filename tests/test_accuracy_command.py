@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 pytest.importorskip("onnxruntime")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -12,6 +12,8 @@ from edgecost.costmodels.local_setting import LocalSetting
 from edgecost.costmodels.space_file import load_space
 from edgecost.profiler.kernels.graph import kernels
 
+pytestmark = pytest.mark.benchmark
+
 pytest.importorskip("onnxruntime")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

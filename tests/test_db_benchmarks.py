@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 
 def test_the_benchmark_of_loading_runs(postgresql_server: str) -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "bulk_load.py"

@@ -48,7 +48,7 @@ def test_a_cell_that_its_fields_do_not_say_is_refused() -> None:
         listed([oblong])
 
 
-@pytest.mark.parametrize(("name", "block", "step"), [("apq", "depthwise", 1), ("tf-nas", "inverted_residual", 29)])
+@pytest.mark.parametrize(("name", "block", "step"), [("apq", "depthwise", 1), ("tf-nas", "inverted_residual", 290)])
 def test_cells_priced_together_cost_what_they_cost_one_by_one(
     name: str, block: str, step: int, law: Law, profile: RuntimeProfile
 ) -> None:

@@ -198,6 +198,7 @@ def test_networks_are_measured_over_the_range_of_prices_and_not_twice(campaign: 
         assert len(store.measurements(purposes=("network",))) <= len(before) + 8
 
 
+@pytest.mark.benchmark
 def test_the_benchmark_shows_every_correction_on_networks_it_has_not_seen() -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "lut_audit.py"
     tiny = ("--space", str(TINY), "--networks", "10", "--fit", "4", "--panel", "0")

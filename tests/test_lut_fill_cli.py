@@ -200,6 +200,7 @@ def test_the_old_table_stays_when_filling_fails(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.benchmark
 def test_the_benchmark_sets_the_slow_way_beside_the_table(predictor: Path) -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "fill.py"
     command = [sys.executable, script, "--cells", "1e4", "--predictor", predictor, "--json"]

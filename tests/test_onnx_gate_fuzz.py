@@ -200,6 +200,7 @@ def test_the_oracle_sees_what_it_is_there_for() -> None:
     assert unsafe(onnx.ModelProto(graph=onnx.GraphProto(node=[node]))) == {"external", "negative", "domain", "operator"}
 
 
+@pytest.mark.benchmark
 def test_the_coverage_guided_fuzzer_says_what_it_lacks() -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "fuzz_onnx_gate.py"
     without = f"import runpy, sys; sys.modules['atheris'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
