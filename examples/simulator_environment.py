@@ -137,7 +137,7 @@ def make_environment(simulator_name: str, space_name: str, targets: tuple[float,
         report = fit_proxy(store, setting, simulator, plan, Quiet())
     if report.energy is None:
         raise SystemExit(f"{simulator_name} says nothing of energy")
-    return NetworkDesign(space, simulator, report.training.predictor, report.energy, targets)
+    return NetworkDesign(space, simulator, report.training.predictor, report.energy.predictor, targets)
 
 
 def evolve(env: NetworkDesign, episodes: int, seed: int):
