@@ -29,7 +29,7 @@ from .nvml import nvml_library
 PROCESS, DEVICE = "nvml-process-1", "nvml-device-1"
 #: A call takes a fraction of it.
 POLL_S = 0.01
-#: Drivers hand memory out in blocks of this size, and nvidia-smi shows MiB.
+#: CUDA's drivers hand memory out in blocks of this size, as far as is known here, and nvidia-smi shows MiB.
 RESOLUTION_BYTES = 2 << 20
 #: NVML_VALUE_NOT_AVAILABLE, which the package hands on as None.
 _NOT_AVAILABLE = (1 << 64) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,10 +27,12 @@ from edgecost.hub.pages.workloads import measurement_rows
 from edgecost.profiler.bench import Bench
 from edgecost.profiler.device_memory import DeviceMemory, Held, device_peak
 from edgecost.profiler.errors import UsageError
+from edgecost.profiler.loading import OrtLoader
 from edgecost.profiler.memory import METHOD, measure_memory
-from edgecost.profiler.protocol import Settings
+from edgecost.profiler.protocol import Settings, runner_rules
 from edgecost.profiler.readings import PeakMemory, Reading
 from edgecost.profiler.records import Json, Measurement, RuntimeProfile, Status
+from edgecost.profiler.runner import Runner
 from edgecost.profiler.runtimes import host_profile
 from tests.conftest import Notebook
 from tests.report_store import Desk
@@ -248,6 +251,43 @@ def test_what_no_process_can_hold_cannot_be_made(numbers: tuple[int, int | None]
         PeakMemory(Reading.BELOW_RESOLUTION, METHOD, device_bytes=0)
 
 
+def test_the_runner_still_holds_the_graph_when_it_answers() -> None:
+    answers: list[tuple[object, bool]] = []
+    runner: Runner = Runner(lambda answer: answers.append((answer["event"], "a" in runner.sessions)))
+    profile = {"runtime": "onnxruntime", "threads": 1, "provider": "CPUExecutionProvider", "options": {}}
+    runner.open({"profile": {**profile, "graph_level": "ORT_ENABLE_ALL"}, "rules": runner_rules(Settings())})
+    runner.memory({**OrtLoader().request("a", heavy(1), 0), "runs": 1})
+    assert answers == [("opened", False), ("memory", True)]
+
+
+class Stepping(LittleNvml):
+    """A GPU on which this process holds these sizes one after the other, the last one for good."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.sizes = [*sizes]
+        self.is_over = threading.Event()
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: object) -> list[User]:  # noqa: N802
+        if len(self.sizes) == 1:
+            self.is_over.set()
+            return [User(os.getpid(), self.sizes[0])]
+        return [User(os.getpid(), self.sizes.pop(0))]
+
+
+def test_a_peak_that_came_and_went_between_two_requests_was_polled() -> None:
+    nvml = Stepping(1 * MB, 2 * MB, 9 * MB, 3 * MB)
+    # The first two are asked for when the GPUs are looked for.
+    memory = gpu_memory(ON_CUDA, nvml, sees_all=True)  # type: ignore[arg-type]
+    assert memory is not None
+    with memory.watching(os.getpid()) as held_bytes:
+        assert nvml.is_over.wait(60.0)
+        found = held_bytes()
+    assert (found.method, found.peak_bytes, found.end_bytes) == (PROCESS, 9 * MB, 3 * MB)
+    assert found.polls >= 3
+    assert "gpu-memory" not in {thread.name for thread in threading.enumerate()}
+
+
 class Untouchable:
     """A library that nobody may ask."""
 
@@ -265,14 +305,14 @@ def test_only_a_profile_on_an_nvidia_gpu_asks(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_gpu_that_two_calls_tell_of_is_asked_as_the_guards_ask_it() -> None:
-    nvml = LittleNvml(others={RUNNER: 3 * MB, 8: None})
+    nvml = LittleNvml(others={RUNNER: 3 * MB, 8: None, 9: 0, 10: (1 << 64) - 1})
     gpus = find_gpus(nvml, sees_all=True)  # type: ignore[arg-type]
     assert gpus is not None
     memory: DeviceMemory = GpuMemory(nvml, gpus)  # type: ignore[arg-type]
     assert isinstance(memory, GpuMemory)
     shares = memory.poll().held_bytes
     assert shares is not None
-    assert {pid: shares[pid] for pid in (RUNNER, 8)} == {RUNNER: 3 * MB, 8: None}
+    assert [shares[pid] for pid in (RUNNER, 8, 9, 10)] == [3 * MB, None, None, None]
 
 
 def on_gpu(device_bytes: int | None, method: str = PROCESS) -> PeakMemory:
