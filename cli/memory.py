@@ -47,7 +47,8 @@ def memory(
     """Measure the peak memory of whole networks, a second or two each; what is measured is not measured again.
 
     MODELS are ONNX files. With nothing named, the networks that the database has a latency of. Memory does not add up,
-    so there is nothing to be measured of kernels or blocks: `train --metric memory` learns from whole networks.
+    so there is nothing to be measured of kernels or blocks: `train --metric memory` learns from whole networks. On an
+    NVIDIA GPU its memory is measured, too, and not learnt.
     """
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.metrics.memory_campaign import measure_networks, stored_networks
