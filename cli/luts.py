@@ -121,7 +121,7 @@ def _sources(table: Lut) -> dict[str, int]:
 
 def print_others(table: Lut) -> None:
     """Energies and peaks of memory of a table, and of boards whose energies are left out why."""
-    for name in ("energy", "energy_left_out", "peak_memory"):
+    for name in ("energy", "energy_left_out", "peak_memory", "device_memory"):
         if name in table.provenance:
             click.echo(f"{name.replace('_', ' ')}: {table.provenance[name]}")
 
@@ -174,14 +174,14 @@ def query(
         print_json({"scale": read.scale, "provenance": dict(read.provenance), "cells": [asdict(c) for c in chosen]})
         return
     device = read.provenance.get("device_description", read.provenance["device"])
-    told = [name for name in ("energy", "peak_memory") if name in read.provenance]
+    told = [name for name in ("energy", "peak_memory", "device_memory") if name in read.provenance]
     print_table(
         f"{read.provenance['space']} on {device}, {read.provenance['profile_label']}",
         ["cell", "source", "latency", "interval", "visits", *(name.replace("_", " ") for name in told)],
         [
             [
                 *(c.key, c.source, milliseconds(c.latency_ms), interval(c.lo_ms, c.hi_ms)),
-                *(str(c.n) if c.n else "–", *(_told(c, name) for name in told)),
+                *(str(c.n) if c.n else "–", *(_told(read, c, name) for name in told)),
             ]
             for c in chosen
         ],
@@ -193,9 +193,11 @@ def query(
             click.echo(f"{name.replace('_', ' ').capitalize()}: {read.provenance[name]}")
 
 
-def _told(cell: LutCell, name: str) -> str:
+def _told(table: Lut, cell: LutCell, name: str) -> str:
     if name == "peak_memory":
         return megabytes(cell.peak_memory_bytes)
+    if name == "device_memory":
+        return megabytes(table.device_memory_bytes.get(cell.key))
     if cell.energy_lo_mj is None or cell.energy_hi_mj is None:
         return millijoules(cell.energy_mj)
     return f"{millijoules(cell.energy_mj)} ({millijoules(cell.energy_lo_mj)} … {millijoules(cell.energy_hi_mj)})"

@@ -9,6 +9,7 @@ import click
 
 from ..profiler.errors import UsageError
 from .energy_output import energy_document, print_energy
+from .memory_output import on_device
 from .options import db_option, json_option
 from .output import interval, megabytes, milliseconds, print_json
 from .visit_output import print_visits
@@ -88,3 +89,5 @@ def _print(head: dict[str, str], found: Measurement) -> None:
     if memory is not None:
         told = megabytes(memory.peak_bytes) if memory.status.has_number else f"{memory.status.value}: {memory.message}"
         click.echo(f"  memory  {told}")
+        if of_gpu := on_device(found):
+            click.echo(f"          {of_gpu}")

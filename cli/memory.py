@@ -47,7 +47,8 @@ def memory(
     """Measure the peak memory of whole networks, a second or two each; what is measured is not measured again.
 
     MODELS are ONNX files. With nothing named, the networks that the database has a latency of. Memory does not add up,
-    so there is nothing to be measured of kernels or blocks: `train --metric memory` learns from whole networks.
+    so there is nothing to be measured of kernels or blocks: `train --metric memory` learns from whole networks. On an
+    NVIDIA GPU its memory is measured, too, and not learnt.
     """
     from ..costmodels.local_setting import LocalSetting
     from ..costmodels.metrics.memory_campaign import measure_networks, stored_networks
@@ -65,13 +66,15 @@ def memory(
         names = {one.graph_hash: one.name for one in wanted}
         found = measure_networks(wanted, store, setting, talk, again=again)
     if found.unsupported:
-        raise EdgecostError(f"no peak memory here: {found.unsupported}", remedy="measure on Linux, on the CPU")
+        remedy = "measure on Linux, on the CPU or on an NVIDIA GPU"
+        raise EdgecostError(f"no peak memory here: {found.unsupported}", remedy=remedy)
     if as_json:
         rows = [{"graph": names[m.graph_hash], **_document(m.peak_memory, m.status.value)} for m in found.made]
         print_json({"device": setting.device.name, "profile": setting.profile.label, "networks": rows})
         return 1 if found.failed else 0
-    _print(found, names)
-    click.echo(f"Next: edgecost train --metric memory{same_runtime(runtime_name, threads)}")
+    _print(found, names, with_gpu=setting.profile.is_on_nvidia)
+    if not setting.profile.is_on_nvidia:
+        click.echo(f"Next: edgecost train --metric memory{same_runtime(runtime_name, threads)}")
     return 1 if found.failed else 0
 
 
@@ -84,15 +87,19 @@ def memory_document(reading: PeakMemory | None) -> dict[str, object]:
     return {} if reading is None else {**asdict(reading), "status": reading.status.value}
 
 
-def _print(found: MemoryCampaign, names: dict[str, str]) -> None:
+def _print(found: MemoryCampaign, names: dict[str, str], *, with_gpu: bool) -> None:
     rows = []
     for measurement in found.made:
         one = measurement.peak_memory
         outcome = measurement.status.value if one is None else one.status.value
         running, loading = (None, None) if one is None else (one.peak_bytes, one.loading_bytes)
-        rows.append([names[measurement.graph_hash], outcome, megabytes(running), megabytes(loading)])
+        of_gpu = [megabytes(None if one is None else one.device_bytes)] if with_gpu else []
+        rows.append([names[measurement.graph_hash], outcome, megabytes(running), megabytes(loading), *of_gpu])
     if rows:
         title = "Peak memory above a process that has opened the runtime and loaded nothing"
-        print_table(title, ["network", "outcome", "running", "loading"], rows, left=2)
+        of_gpu = ["on the GPU"] if with_gpu else []
+        print_table(title, ["network", "outcome", "running", "loading", *of_gpu], rows, left=2)
+    for why in found.untold if with_gpu else ():
+        click.echo(why)
     failed = f" {len(found.failed)} failed: see `edgecost db info --failures`." if found.failed else ""
     click.echo(f"{found.chosen} networks, {found.reused} of them measured before.{failed}")

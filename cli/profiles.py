@@ -13,6 +13,7 @@ from ..profiler.errors import UnstableMeasurement, UsageError
 from ..profiler.records import VIRTUAL
 from .controls import control_option
 from .energy_output import energy_document, print_energy
+from .memory_output import on_device
 from .options import INPUT_FILE, BudgetType, db_option, json_option, runtime_options, shape_option
 from .output import Talk, few, interval, megabytes, milliseconds, percent, print_json, print_table
 from .parameters import FrameType, PercentType, ProbabilityType, TripsType
@@ -302,7 +303,10 @@ def _print_paths(result: ModelProfile) -> None:
 def _memory_document(measurement: Measurement) -> dict[str, object]:
     reading = measurement.peak_memory
     outcome: dict[str, object] = {"outcome": measurement.status.value, "message": measurement.message}
-    return outcome if reading is None else {**outcome, **asdict(reading), "status": reading.status.value}
+    if reading is None:
+        return outcome
+    of_gpu = {name: one for name, one in measurement.conditions.items() if name == "device_memory"}
+    return {**outcome, **asdict(reading), "status": reading.status.value, **of_gpu}
 
 
 def _print_memory(result: ModelProfile) -> None:
@@ -315,7 +319,8 @@ def _print_memory(result: ModelProfile) -> None:
         why = measurement.message if one is None else one.message
         outcome = measurement.status if one is None else one.status
         told = outcome.value.replace("_", " ")
-        click.echo(f"  memory  {told}: {why}\n")
+        click.echo(f"  memory  {told}: {why}")
+        _print_device(measurement)
         return
     click.echo(f"  memory  {megabytes(one.peak_bytes)} at the peak of a run", nl=False)
     click.echo(f" ({megabytes(one.lo_bytes)} … {megabytes(one.hi_bytes)} in {one.repetitions} processes),", nl=False)
@@ -323,7 +328,13 @@ def _print_memory(result: ModelProfile) -> None:
     click.echo(f"          above a process of {megabytes(one.baseline_bytes)} that has loaded nothing;", nl=False)
     click.echo(f" {megabytes(one.overhead_bytes)} of it for any first model,", nl=False)
     click.echo(f" {megabytes(constant_bytes(result.paths[0].workload))} of weights;")
-    click.echo(f"          loading leaves {megabytes(one.kept_bytes)} more until the allocator is told to trim\n")
+    click.echo(f"          loading leaves {megabytes(one.kept_bytes)} more until the allocator is told to trim")
+    _print_device(measurement)
+
+
+def _print_device(measurement: Measurement) -> None:
+    told = on_device(measurement)
+    click.echo(f"          {told}\n" if told else "")
 
 
 def _print_pipeline(pipeline: tuple[PipelineRow, ...]) -> None:

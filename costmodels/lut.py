@@ -150,6 +150,12 @@ class Lut:
         """The rows."""
         return [self._row(i) for i in range(len(self))]
 
+    @property
+    def device_memory_bytes(self) -> dict[str, int]:
+        """Of a GPU's memory, by key: measured cells only, and no column of the table (``lut_others.py``)."""
+        told = self.provenance.get("device_memory_bytes")
+        return {key: size for key, size in told.items() if isinstance(size, int)} if isinstance(told, dict) else {}
+
     @cached_property
     def space(self) -> Space:
         """The space of the table, by the name in its provenance.

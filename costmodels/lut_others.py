@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..db import Store
 from ..profiler.errors import UsageError
@@ -15,7 +15,7 @@ from .dataset import BLOCK_PURPOSES
 from .lut import LutCell
 from .metrics.energy import EnergySample, load_energies
 from .metrics.energy_predictor import EnergyPredictor
-from .metrics.memory_training import load_peaks
+from .metrics.memory_training import device_peaks, load_peaks
 from .metrics.peak_memory import PeakMemoryPredictor, memory_shape
 from .training import ALPHA
 from .validation import sessions_radius
@@ -39,11 +39,14 @@ class Known:
 
     Attributes:
         scope: what every energy includes; empty where there is none.
+        device_method: how ``device_bytes``, the memory of a GPU, was measured; empty where there is none.
     """
 
     scope: str
     energies: Mapping[str, EnergySample]
     peak_bytes: Mapping[str, int]
+    device_method: str = ""
+    device_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def known_of(store: Store, device_identity: str, profile: RuntimeProfile) -> Known:
@@ -57,6 +60,7 @@ def known_of(store: Store, device_identity: str, profile: RuntimeProfile) -> Kno
         energies.scope,
         {sample.workload.graph_hash: sample for sample in energies.samples},
         known_peaks(store, device_identity, profile),
+        *device_peaks(store, device_identity, profile),
     )
 
 
@@ -92,6 +96,7 @@ def with_energy_and_memory(
         told |= {"energy": energy_told, "energy_interval": interval, "energy_repeatability_radius": radius}
     if memory:
         told["peak_memory"] = memory_told
+    told |= _of_gpu(workloads, known)
     full = []
     for row in rows:
         value_mj, lo_mj, hi_mj = energy.get(row.key, _NOTHING)
@@ -166,6 +171,17 @@ def _peaks(
         prices = predictor.price([memory_shape(optimise(workloads[key], profile)) for key in left])
         found |= {key: one.peak_bytes for key, one in zip(left, prices, strict=True)}
     return found, _told("of a process that runs the cell alone; no sum of these is a network's", count, len(found))
+
+
+def _of_gpu(workloads: Mapping[str, Workload], known: Known) -> dict[str, Json]:
+    """The memory of a GPU, apart from the cells: those who read ``peak_memory_bytes`` take it for the process's."""
+    sizes = known.device_bytes
+    found: dict[str, Json] = {key: sizes[one.graph_hash] for key, one in workloads.items() if one.graph_hash in sizes}
+    if not found:
+        return {}
+    what = f"the most held by a process that runs the cell alone, above an empty graph ({known.device_method})"
+    told = _told(f"{what}; no sum of these is a network's", len(found), len(found))
+    return {"device_memory": told, "device_memory_bytes": found}
 
 
 def _told(what: str, measured: int, found: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..db import Store
+from ..devices.gpu_memory import gpu_memory
 from ..devices.host import memory_limit_bytes
 from ..devices.virtual.door import energy_bench, open_bench
 from ..profiler.bench import Bench
@@ -185,7 +186,8 @@ def _in_precision(workload: Workload, setting: LocalSetting, store: Store | None
 def _memory(
     workload: Workload, setting: LocalSetting, settings: Settings, store: Store | None, bench: Bench
 ) -> Measurement:
-    made = next(measure_memory([workload], setting.stage, settings, bench))
+    device_memory = gpu_memory(setting.profile)
+    made = next(measure_memory([workload], setting.stage, settings, bench, device_memory=device_memory))
     if store is not None:
         store.put_workload(workload)
         store.record(made)

@@ -16,6 +16,7 @@ from .bench import Bench
 from .client import RunnerClient
 from .conclusion import conclude, timestamp
 from .cpu_lock import hold_cpus
+from .device_memory import DeviceMemory, Held, device_peak, watching
 from .loading import LoadRefused
 from .overhead import overhead_probes
 from .protocol import Settings, runner_rules
@@ -40,19 +41,25 @@ RESOLUTION_BYTES = 32 * 4096 * (os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class _Repetition:
-    """One process, in bytes; all but the baseline above it, ``running_bytes`` after each run."""
+    """One process, in bytes; all but the baseline above it, ``running_bytes`` after each run.
+
+    Attributes:
+        held: of a memory of the accelerator's own; None where that is not asked for.
+    """
 
     baseline_bytes: int
     loading_bytes: int
     kept_bytes: int
     running_bytes: tuple[int, ...]
+    held: Held | None
 
     @property
     def peak_bytes(self) -> int:
         return max(self.running_bytes)
 
     def document(self) -> dict[str, Json]:
-        return {**asdict(self), "running_bytes": list(self.running_bytes)}
+        numbers = {name: value for name, value in asdict(self).items() if name != "held"}
+        return {**numbers, "running_bytes": list(self.running_bytes)}
 
 
 class _Ended(Exception):
@@ -72,26 +79,33 @@ def measure_memory(
     bench: Bench,
     *,
     repetitions: int = REPETITIONS,
+    device_memory: DeviceMemory | None = None,
 ) -> Iterator[Measurement]:
     """One measurement of each workload, as soon as it is made; a failure is a measurement too.
 
     Groups that are timed on the same CPUs take turns with these.
 
+    Args:
+        device_memory: what reads the accelerator's memory, where the profile runs on one; None does not ask.
+
     Raises:
         RunnerError: the runner could not be started at all.
     """
-    attempt = _Attempt(stage, settings, bench, repetitions)
+    attempt = _Attempt(stage, settings, bench, repetitions, device_memory)
     for workload in workloads:
         yield attempt.measure(workload)
 
 
 class _Attempt:
-    def __init__(self, stage: Stage, settings: Settings, bench: Bench, repetitions: int) -> None:
+    def __init__(
+        self, stage: Stage, settings: Settings, bench: Bench, repetitions: int, device_memory: DeviceMemory | None
+    ) -> None:
         self.stage = stage
         self.settings = settings
         self.bench = bench
         self.repetitions = repetitions
-        self.overhead_bytes: int | None = None
+        self.device_memory = device_memory
+        self.empty: list[_Repetition] = []
 
     def measure(self, workload: Workload) -> Measurement:
         started, session = timestamp(datetime.now(timezone.utc)), uuid.uuid4().hex
@@ -111,27 +125,16 @@ class _Attempt:
         return replace(made, peak_memory=memory)
 
     def _peak(self, workload: Workload) -> tuple[PeakMemory, dict[str, Json]]:
-        if self.overhead_bytes is None:
-            empty = next(iter(overhead_probes().values()))
-            self.overhead_bytes = _median([one.peak_bytes for one in self._repeat(empty)])
+        if not self.empty:
+            self.empty = self._repeat(next(iter(overhead_probes().values())))
         found = self._repeat(workload)
         conditions: dict[str, Json] = {"memory": [one.document() for one in found]}
-        peaks = [one.peak_bytes for one in found]
-        common = PeakMemory(
-            Reading.BELOW_RESOLUTION,
-            METHOD,
-            f"less than {RESOLUTION_BYTES / 1e6:.2f} MB above an empty graph",
-            loading_bytes=_median([one.loading_bytes for one in found]),
-            kept_bytes=_median([one.kept_bytes for one in found]),
-            baseline_bytes=_median([one.baseline_bytes for one in found]),
-            overhead_bytes=self.overhead_bytes,
-            repetitions=len(found),
-        )
-        peak = _median(peaks)
-        if peak - self.overhead_bytes < RESOLUTION_BYTES:
-            return common, conditions
-        lo, hi = min(peaks), max(peaks)
-        return replace(common, status=Reading.OK, message="", peak_bytes=peak, lo_bytes=lo, hi_bytes=hi), conditions
+        process = _of_process(found, _median([one.peak_bytes for one in self.empty]))
+        if self.device_memory is None:
+            return process, conditions
+        on_device = device_peak(_held(found), _held(self.empty), self.device_memory.resolution_bytes)
+        conditions["device_memory"] = on_device.document(self.device_memory)
+        return on_device.beside(process), conditions
 
     def _repeat(self, workload: Workload) -> list[_Repetition]:
         try:
@@ -143,17 +146,21 @@ class _Attempt:
 
     def _one(self, request: Answer, *, is_last: bool) -> _Repetition:
         try:
-            with RunnerClient(
-                self.bench.supply,
-                self.stage.profile,
-                runner_rules(self.settings),
-                cpus=self.stage.cpus,
-                memory_limit_bytes=self.settings.memory_limit_bytes,
-            ) as runner:
+            with (
+                RunnerClient(
+                    self.bench.supply,
+                    self.stage.profile,
+                    runner_rules(self.settings),
+                    cpus=self.stage.cpus,
+                    memory_limit_bytes=self.settings.memory_limit_bytes,
+                ) as runner,
+                watching(self.device_memory, runner.pid) as held,
+            ):
                 runner.send(request, self.settings.visit_timeout_s)
                 if not is_last:
                     self.bench.supply.prepare()
-                return _read(runner.receive(self.settings.visit_timeout_s))
+                answer = runner.receive(self.settings.visit_timeout_s)
+                return _read(answer, held())
         except RunnerDied as died:
             raise _Ended(died.status, died.message) from died
 
@@ -162,12 +169,35 @@ def unsupported(profile: RuntimeProfile) -> PeakMemory | None:
     """Why nothing can be said under a profile; None where something can."""
     if "rpc_tracker" in dict(profile.options):
         return PeakMemory(Reading.UNSUPPORTED, METHOD, "the memory is the board's, behind TVM's tracker")
-    if profile.runtime != VIRTUAL and profile.provider not in (CPU_PROVIDER, "llvm"):
+    if profile.runtime != VIRTUAL and not profile.is_on_nvidia and profile.provider not in (CPU_PROVIDER, "llvm"):
         return PeakMemory(Reading.UNSUPPORTED, METHOD, f"{profile.provider} has a memory of its own")
     return None
 
 
-def _read(answer: Answer) -> _Repetition:
+def _of_process(found: Sequence[_Repetition], overhead_bytes: int) -> PeakMemory:
+    peaks = [one.peak_bytes for one in found]
+    common = PeakMemory(
+        Reading.BELOW_RESOLUTION,
+        METHOD,
+        f"less than {RESOLUTION_BYTES / 1e6:.2f} MB above an empty graph",
+        loading_bytes=_median([one.loading_bytes for one in found]),
+        kept_bytes=_median([one.kept_bytes for one in found]),
+        baseline_bytes=_median([one.baseline_bytes for one in found]),
+        overhead_bytes=overhead_bytes,
+        repetitions=len(found),
+    )
+    peak = _median(peaks)
+    if peak - overhead_bytes < RESOLUTION_BYTES:
+        return common
+    lo, hi = min(peaks), max(peaks)
+    return replace(common, status=Reading.OK, message="", peak_bytes=peak, lo_bytes=lo, hi_bytes=hi)
+
+
+def _held(found: Sequence[_Repetition]) -> list[Held]:
+    return [one.held for one in found if one.held is not None]
+
+
+def _read(answer: Answer, held: Held | None) -> _Repetition:
     if answer["event"] == "failed":
         raise _Ended(Status(answer["outcome"]), str(answer["message"]))
     if "unsupported" in answer:
@@ -178,7 +208,8 @@ def _read(answer: Answer) -> _Repetition:
     if not isinstance(running, list) or not all(isinstance(number, int) for number in (*numbers, *running)):
         raise TypeError(f"the runner sent {answer!r} where a peak memory belongs")
     baseline, loading, kept = (int(str(number)) for number in numbers)
-    return _Repetition(baseline, loading - baseline, max(0, kept), tuple(int(str(one)) - baseline for one in running))
+    above = tuple(int(str(one)) - baseline for one in running)
+    return _Repetition(baseline, loading - baseline, max(0, kept), above, held)
 
 
 def _median(values: Sequence[int]) -> int:

@@ -88,13 +88,18 @@ class Energy:
             raise UsageError("an energy that does not say what it includes", remedy="give its scope: module, soc, …")
 
 
+#: Between how the process was measured and how the accelerator's memory was, in ``PeakMemory.method``.
+METHODS_JOINT = "+"
+
+
 @dataclass(frozen=True)
 class PeakMemory:
     """Memory of a workload at its highest, in bytes above a process with the runtime and without the workload.
 
     Attributes:
-        method: how it was measured, with a version: numbers of two methods are two quantities.
-        message: why there is no number.
+        method: how it was measured, with a version: numbers of two methods are two quantities. Where the memory of an
+            accelerator was asked for and told, how follows after a ``+``.
+        message: why there is no number, of the process or of the accelerator's memory.
         peak_bytes: while it runs, weights included, what was freed in loading given back; median over the repetitions,
             each in a fresh process.
         lo_bytes, hi_bytes: smallest and largest repetition.
@@ -104,10 +109,13 @@ class PeakMemory:
         baseline_bytes: the process before the workload; median.
         overhead_bytes: peak of an empty graph, measured in the same way: what the runtime takes for the first graph of
             a process, whichever it is. It is part of the peaks.
-        device_bytes: peak of a memory of the accelerator's own, which ``peak_bytes`` does not hold; None without one.
+        device_bytes: the most that the process held of an accelerator's own memory while the workload was loaded and
+            run, above one with an empty graph; median. ``peak_bytes`` does not hold it, and the status says nothing of
+            it. None without such a memory, where it is not told, and below its resolution.
 
     Raises:
-        UsageError: a number below 0, an interval that does not hold its median, or a status that does not fit.
+        UsageError: a number below 0, an interval that does not hold its median, a status that does not fit, or a
+            memory of an accelerator that is 0.
     """
 
     status: Reading
@@ -128,6 +136,18 @@ class PeakMemory:
         _check_interval("peak memory", self.lo_bytes, self.peak_bytes, self.hi_bytes)
         if self.status.has_number != (self.peak_bytes is not None):
             raise UsageError(f"a peak memory that is {self.status.value} with {self.peak_bytes} bytes")
+        if self.device_bytes == 0:
+            raise UsageError("device_bytes is 0: no number of that", remedy="leave it out, and say why by the message")
+
+    @property
+    def process_method(self) -> str:
+        """How the process was measured."""
+        return self.method.partition(METHODS_JOINT)[0]
+
+    @property
+    def device_method(self) -> str:
+        """How the accelerator's memory was; empty where it was not."""
+        return self.method.partition(METHODS_JOINT)[2]
 
 
 #: The one number that may be below 0: the lower end of a net energy that is hardly above idle.

@@ -906,6 +906,8 @@ class Runner(object):
             running.append(resident.read("VmHWM"))
             if len(running) == 1:
                 session.keep_outputs()
+        # Whoever asked may want to see what it holds in a memory that is not this process's.
+        self.sessions[request["id"]] = session
         return {
             "event": "memory",
             "id": request["id"],

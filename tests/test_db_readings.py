@@ -38,7 +38,7 @@ ENERGY = Energy(
 )
 MEMORY = PeakMemory(
     Reading.OK,
-    "vmhwm-1",
+    "vmhwm-1+nvml-process-1",
     peak_bytes=5_000_000_000,
     lo_bytes=4_999_000_000,
     hi_bytes=5_001_000_000,
@@ -46,7 +46,7 @@ MEMORY = PeakMemory(
     kept_bytes=1_000_000,
     baseline_bytes=46_000_000,
     overhead_bytes=19_000_000,
-    device_bytes=None,
+    device_bytes=138_412_032,
     repetitions=3,
 )
 WITHOUT = [reading for reading in Reading if not reading.has_number]

@@ -103,11 +103,12 @@ def test_what_cannot_be_told_or_run_is_a_result_and_no_number() -> None:
     assert tiny.peak_memory.peak_bytes is None
     assert (failed.status.has_latency, failed.peak_memory) == (False, None)
     assert "NoSuchOperator" in failed.message
-    elsewhere = replace(STAGE, profile=replace(STAGE.profile, provider="CUDAExecutionProvider"))
+    elsewhere = replace(STAGE, profile=replace(STAGE.profile, provider="ROCMExecutionProvider"))
     with Bench.for_profile(STAGE.profile) as bench:
         (on_gpu,) = measure_memory([empty], elsewhere, Settings(), bench)
     assert on_gpu.peak_memory is not None
     assert on_gpu.peak_memory.status is Reading.UNSUPPORTED
+    assert "ROCMExecutionProvider has a memory of its own" in on_gpu.peak_memory.message
 
 
 def test_a_system_that_forgets_no_peak_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:

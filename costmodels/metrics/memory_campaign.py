@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...db import Store
+from ...devices.gpu_memory import gpu_memory
 from ...devices.host import memory_limit_bytes
 from ...devices.virtual.door import open_bench
 from ...profiler.memory import METHOD, PURPOSE, measure_memory
@@ -38,6 +39,12 @@ class MemoryCampaign:
         readings = [m.peak_memory for m in self.made if m.peak_memory is not None]
         return next((one.message for one in readings if one.status is Reading.UNSUPPORTED), "")
 
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Why there is no memory of a GPU, where there is none; each reason once."""
+        readings = [m.peak_memory for m in self.made if m.peak_memory is not None]
+        return tuple(dict.fromkeys(one.message for one in readings if one.message and one.device_bytes is None))
+
 
 def measure_networks(
     networks: Sequence[Workload], store: Store, setting: LocalSetting, narrator: Narrator, *, again: bool = False
@@ -55,10 +62,12 @@ def measure_networks(
     known = set() if again else _known(store, setting)
     left = [network for graph_hash, network in wanted.items() if graph_hash not in known]
     narrator.stage("measuring memory", len(left))
-    settings = Settings(memory_limit_bytes=memory_limit_bytes(setting.facts))
+    # A GPU's driver reserves more addresses than there is memory.
+    limit = None if setting.profile.is_on_nvidia else memory_limit_bytes(setting.facts)
+    settings = Settings(memory_limit_bytes=limit)
     made = []
     with open_bench(setting.profile) as bench:
-        results = measure_memory(left, setting.stage, settings, bench)
+        results = measure_memory(left, setting.stage, settings, bench, device_memory=gpu_memory(setting.profile))
         for network, measurement in zip(left, results, strict=False):
             store.put_workload(network)
             store.record(measurement)
@@ -93,4 +102,8 @@ def _known(store: Store, setting: LocalSetting) -> set[str]:
         of=None,
     )
     readings = [(m.graph_hash, m.peak_memory) for m in made]
-    return {graph_hash for graph_hash, memory in readings if memory is not None and memory.method == METHOD}
+    return {
+        graph_hash
+        for graph_hash, memory in readings
+        if memory is not None and memory.process_method == METHOD and memory.status is not Reading.UNSUPPORTED
+    }

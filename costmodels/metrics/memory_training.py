@@ -73,8 +73,13 @@ def train_memory(store: Store, device_identity: str, profile: RuntimeProfile, *,
     """Train on every network whose peak memory the store holds for a device and profile.
 
     Raises:
-        UsageError: too few peaks.
+        UsageError: too few peaks, or a profile of a GPU.
     """
+    if profile.is_on_nvidia:
+        raise UsageError(
+            "the memory of a GPU is measured, and nothing learns it",
+            remedy="measure each network: edgecost campaign memory MODELS, and read device_bytes",
+        )
     samples, left_out = load_peaks(store, device_identity, profile)
     if not samples:
         told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
@@ -123,13 +128,21 @@ def _limit(judgement: Judgement) -> str:
 def load_peaks(
     store: Store, device_identity: str, profile: RuntimeProfile
 ) -> tuple[list[MemorySample], dict[str, int]]:
-    """The peaks of a device and profile, grouped by graph; and the measurements left out, by reason."""
+    """The peaks of a device and profile, grouped by graph; and the measurements left out, by reason.
+
+    Peaks are of the process. Under a profile of a GPU it holds the driver's and the runtime's libraries, whatever the
+    network: there are none of these.
+    """
     made = store.measurements(
         device_identity=device_identity, profile_hash=profile.profile_hash, purposes=(PURPOSE,), of=None
     )
-    usable, left_out = usable_by_graph(store, made, _reason)
+    usable, left_out = usable_by_graph(store, made, _reason_on_gpu if profile.is_on_nvidia else _reason)
     samples = [_combine(workload, of_one) for workload, of_one in usable]
     return samples, left_out
+
+
+def _reason_on_gpu(_: Measurement) -> str:
+    return "of the process alone, not of the GPU"
 
 
 def _reason(measurement: Measurement) -> str:
@@ -138,9 +151,29 @@ def _reason(measurement: Measurement) -> str:
         return "not measured"
     if memory.peak_bytes is None:
         return memory.status.value.replace("_", " ")
-    if memory.method != METHOD:
+    if memory.process_method != METHOD:
         return f"measured by {memory.method}"
     return "" if memory.overhead_bytes is not None and memory.peak_bytes > memory.overhead_bytes else "no overhead"
+
+
+def device_peaks(store: Store, device_identity: str, profile: RuntimeProfile) -> tuple[str, dict[str, int]]:
+    """What graphs held of the GPU's memory, by hash, median over the sessions; and how that was measured.
+
+    Where it was measured in several ways, those of the way of the newest: numbers of two ways are two quantities.
+    """
+    made = store.measurements(
+        device_identity=device_identity, profile_hash=profile.profile_hash, purposes=(PURPOSE,), of=None
+    )
+    told = [(one.graph_hash, one.peak_memory) for one in made]
+    known = [(graph, memory) for graph, memory in told if memory is not None and memory.device_bytes is not None]
+    if not known:
+        return "", {}
+    method = known[-1][1].device_method
+    by_graph: dict[str, list[int]] = {}
+    for graph, memory in known:
+        if memory.device_method == method and memory.device_bytes is not None:
+            by_graph.setdefault(graph, []).append(memory.device_bytes)
+    return method, {graph: round(statistics.median(sizes)) for graph, sizes in by_graph.items()}
 
 
 def _combine(workload: Workload, measurements: list[Measurement]) -> MemorySample:

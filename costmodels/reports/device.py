@@ -57,6 +57,7 @@ class NewestRow:
     hi_ms: float | None
     energy_mj: float | None
     peak_memory_bytes: int | None
+    device_memory_bytes: int | None
     finished_at: str
 
 
@@ -210,6 +211,7 @@ def _newest(store: Store, device: Device, labels: Mapping[str, str]) -> tuple[Ne
             hi_ms=None if one.latency is None else one.latency.hi_ms,
             energy_mj=None if one.energy is None else one.energy.gross_median_mj,
             peak_memory_bytes=None if one.peak_memory is None else one.peak_memory.peak_bytes,
+            device_memory_bytes=None if one.peak_memory is None else one.peak_memory.device_bytes,
             finished_at=one.finished_at,
         )
         for one in found

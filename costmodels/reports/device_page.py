@@ -89,16 +89,18 @@ def _outcome_section(told: DeviceReport) -> Section:
 
 def _newest_section(told: DeviceReport) -> Section:
     profile = ["profile"] if len(told.profiles) > 1 else []
+    of_gpu = ["memory of the GPU, MB"] if any(row.device_memory_bytes is not None for row in told.newest) else []
     rows = [
         [row.workload, *(row.profile_hash[:_HASH] for _ in profile), row.purpose,
          f"{row.status}: {row.message}" if row.message else row.status,
          clock(row.finished_at), number(row.latency_ms), interval(row.lo_ms, row.hi_ms), number(row.energy_mj),
-         number(None if row.peak_memory_bytes is None else row.peak_memory_bytes / 1e6)]
+         number(None if row.peak_memory_bytes is None else row.peak_memory_bytes / 1e6),
+         *(number(None if row.device_memory_bytes is None else row.device_memory_bytes / 1e6) for _ in of_gpu)]
         for row in told.newest
     ]  # fmt: skip
     heads = (
         "workload", *profile, "purpose", "outcome", "finished, UTC", "latency, ms", "95 % interval, ms", "energy, mJ",
-        "peak memory, MB",
+        "peak memory, MB", *of_gpu,
     )  # fmt: skip
     table = Table(f"The newest {len(rows)} attempts, the newest first", heads, rows, left=4 + len(profile))
     notes = ("Latencies are medians as measured, the call overhead included; energies are gross.",)

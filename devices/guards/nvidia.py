@@ -157,9 +157,9 @@ def find_gpus(nvml: Nvml | None = None, *, sees_all: bool | None = None) -> Gpus
     return Gpus(found, telling, _sees_all() if sees_all is None else sees_all) if telling else None
 
 
-def is_ours(root: Path, process: int) -> bool | None:
-    """Whether a process is this one or descends from it; None for one that is gone."""
-    own, at = os.getpid(), process
+def is_ours(root: Path, process: int, ancestor: int | None = None) -> bool | None:
+    """Whether a process is this one, or ``ancestor``, or descends from it; None for one that is gone."""
+    own, at = ancestor or os.getpid(), process
     while at > 1:
         if at == own:
             return True

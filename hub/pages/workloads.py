@@ -34,6 +34,7 @@ class MeasurementRow:
     hi_ms: float | None
     energy_mj: float | None
     peak_memory_bytes: int | None
+    device_memory_bytes: int | None
     finished_at: str
 
 
@@ -167,6 +168,7 @@ def measurement_rows(store: Store, made: Sequence[Measurement]) -> tuple[Measure
                 hi_ms=None if latency is None else latency.hi_ms,
                 energy_mj=None if energy is None else energy.gross_median_mj,
                 peak_memory_bytes=None if memory is None else memory.peak_bytes,
+                device_memory_bytes=None if memory is None else memory.device_bytes,
                 finished_at=one.finished_at,
             )
         )
@@ -178,7 +180,7 @@ def _label(profile: RuntimeProfile | None) -> str:
 
 
 def _why(made: Measurement) -> str:
-    """What a measurement says in words; an energy without a number says why."""
+    """What a measurement says in words; an energy or memory without a number says why."""
     if made.energy is not None and not made.energy.status.has_number:
         return f"{made.energy.status.value}: {made.energy.message}"
-    return made.message
+    return made.message or (made.peak_memory.message if made.peak_memory is not None else "")
