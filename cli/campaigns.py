@@ -118,8 +118,8 @@ def run(
     asked = Wanted(panel_share, networks, limit, budget_s, formats, folder, predictor)
     if selector is not None:
         _refuse_beside_device(adaptive, local, threads)
-        is_default = ctx.get_parameter_source("runtime_name") is click.core.ParameterSource.DEFAULT
-        return run_on_fleet(space, asked, selector, None if is_default else runtime_name, db_url, as_json)
+        runtime = runtime_name if _says_runtime(ctx, selector) else None
+        return run_on_fleet(space, asked, selector, runtime, db_url, as_json)
     if adaptive != (target is not None):
         missing, given = ("--target", "--adaptive") if adaptive else ("--adaptive", "--target")
         raise UsageError(f"{given} needs {missing}", remedy="give both: --adaptive --target 5%")
@@ -202,6 +202,16 @@ def _head(space: Space, setting: LocalSetting, store: Store) -> dict[str, str]:
         "profile": setting.profile.label,
         "database": store.url,
     }
+
+
+def _says_runtime(ctx: click.Context, selector: str) -> bool:
+    """Whether the runtime was said, and not left to the boards: a variable gives way to a selector that names one."""
+    from ..db.fleet.selector import Selector
+
+    source = ctx.get_parameter_source("runtime_name")
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        return Selector.parse(selector).runtime is None
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _refuse_beside_device(adaptive: bool, local: bool, threads: int | None) -> None:

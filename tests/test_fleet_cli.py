@@ -98,6 +98,21 @@ def test_what_cannot_be_asked_of_boards_is_wrong_usage(
     assert said in err
 
 
+def test_a_variable_gives_way_to_a_selector_that_names_a_runtime_and_an_option_does_not(
+    place: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGECOST_RUNTIME", "tvm")
+    with Store(place) as store:
+        enrol(store, "nano-1")
+    asked = ("campaign", "run", "--space", TINY, "--db", place, "--budget", "0.1s")
+    code, out, err = run(capsys, *asked, "--device", "pool=nano,runtime=ort")
+    assert (code, "The boards go on" in out) == (0, True), err
+    code, _, err = run(capsys, *asked, "--device", "pool=nano")
+    assert (code, "can measure with tvm" in err) == (2, True), err
+    code, _, err = run(capsys, *asked, "--device", "pool=nano,runtime=ort", "--runtime", "tvm")
+    assert (code, "and --runtime for tvm" in err) == (2, True), err
+
+
 def test_the_same_on_this_machine_ends_with_a_table_too(place: Path, tmp_path: Path, capsys: Captured) -> None:
     code, out, err = run(capsys, "campaign", "run", "--space", TINY, "--local", "--db", place, "--out", tmp_path)
     assert code == 0, err
