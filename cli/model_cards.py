@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,27 +9,17 @@ import click
 
 from ..costmodels.predictor_folder import predictors_root
 from ..profiler.errors import EdgecostError, GateError, UsageError
-from .accuracy import accuracy_row
 from .controls import control_option_beside
+from .model_card_text import print_card
 from .options import db_option, json_option, runtime_options
-from .output import Talk, change, few, milliseconds, percent, print_json, print_table
-from .sparkline import printed_blocks, spread
+from .output import Talk, change, milliseconds, percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..costmodels.cards.model_card import GroupAccuracy, ModelCard, Pairs
+    from ..costmodels.cards.model_card import ModelCard
     from ..costmodels.cards.model_check import ModelCheck
     from ..costmodels.cards.model_folder import ModelFolder
     from ..costmodels.local_setting import LocalSetting
     from ..profiler.records import Json, RuntimeProfile
-
-#: Characters of the longest bar.
-_BAR = 32
-#: Kinds that a table shows; --json holds them all.
-_KINDS = 15
-#: What to measure next that is shown.
-_NEXT = 4
 
 
 @click.group()
@@ -100,7 +89,8 @@ def show(
         drawn = None if picture is None else str(picture)
         print_json({"folder": str(found.folder), "picture": drawn, "sha256": digests, **card_document(found.card)})
         return
-    _print_card(found, digests)
+    state, reason = _state(found)
+    print_card(found.card, digests, f"{state}: {reason}" if reason else state)
     if picture is not None:
         click.echo(f"\nPicture: {picture}")
 
@@ -260,121 +250,6 @@ def _show_without_card(found: ModelFolder, as_json: bool) -> None:
     line = _line(found)
     click.echo(f"held out ±10 %: {line[5]}, floor ±10 %: {line[6]}")
     click.echo("It has no card: it was made before there were cards. Train it again to have one: edgecost train")
-
-
-def _print_card(found: ModelFolder, digests: Mapping[str, str]) -> None:
-    card = found.card
-    assert card is not None
-    device = card.device.get("description", "a device that is not named")
-    click.echo(f"{device}; {card.profile_label}")
-    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    click.echo(f"{card.model} of {card.metric} in {card.unit}, made {card.made_at} with {versions}\n")
-    click.echo("What it was made of")
-    for name, text in _data_rows(card):
-        click.echo(f"  {name:<14}{text}")
-    click.echo()
-    rows = [
-        accuracy_row("measured again in another process (the floor)", card.floor),
-        accuracy_row("predicted, held out", card.held_out),
-        accuracy_row("whole networks, each left out", card.networks),
-        accuracy_row("FLOPs only, held out", card.flops_only),
-    ]
-    count = 0 if card.held_out is None else card.held_out.n
-    title = f"What it is worth on {count} graphs, each predicted by a model that had not seen it"
-    print_table(title, ["", "±2 %", "±5 %", "±10 %", "mean error", "ρ"], rows)
-    _print_errors(card.pairs)
-    _print_coverage(card)
-    if card.by_kind:
-        shown = card.by_kind[:_KINDS]
-        title = f"By what takes most of a graph, ±10 % ({len(shown)} of {len(card.by_kind)} kinds)"
-        _print_bars(title, shown)
-    if card.by_size:
-        _print_bars("By measured size, ±10 %", card.by_size)
-    click.echo("What it cannot do")
-    for limit in card.limits:
-        click.echo(f"  {limit}")
-    _print_growth(card)
-    if card.anchors:
-        kinds = sorted({anchor.kind for anchor in card.anchors})
-        click.echo(f"\nAnchors: {len(card.anchors)} graphs, of {few(kinds, 6)}; edgecost models check --measure")
-    for name, digest in digests.items():
-        click.echo(f"sha256 {digest}  {name}")
-    state, reason = _state(found)
-    click.echo(f"State: {state}{f': {reason}' if reason else ''}")
-
-
-def _print_growth(card: ModelCard) -> None:
-    """Sample-efficiency, and what to measure next."""
-    if card.curve:
-        points = (f"{one.graphs} → {percent(one.accuracy.within_10)}" for one in card.curve)
-        click.echo(f"\nUnseen graphs within ±10 %, by how many trained: {', '.join(points)}")
-    if card.next:
-        click.echo("What to measure next (all of it: --json)")
-    for one in card.next[:_NEXT]:
-        gain = "" if one.gain is None else f", takes {percent(one.gain, 0)} off the expected squared error"
-        click.echo(f"  {one.subject}\n    for {one.target}; {one.reason}: {one.why}{gain}")
-
-
-def _data_rows(card: ModelCard) -> list[list[str]]:
-    data = card.data
-    purposes = ", ".join(f"{count} {purpose}" for purpose, count in data.purposes.items())
-    rows = [["measurements", f"{data.rows}{f' ({purposes})' if purposes else ''}"]]
-    if card.model == "predictor":
-        kernels = "" if data.kernels is None else f" with {data.kernels} kernels"
-        parts = f"{data.graphs} graphs{kernels}, {data.networks} whole networks"
-        rows.append(["of", f"{parts}, in {data.sessions} sessions"])
-    elif data.networks:
-        rows.append(["of", f"{data.networks} whole networks"])
-    if data.measured_from:
-        rows.append(["from, until", f"{data.measured_from[:19]} … {data.measured_until[:19]}"])
-    protocols = ", ".join(f"{name} ({count})" for name, count in data.protocols.items())
-    rows.append(["protocol", protocols or "–"])
-    environment = card.environment or {}
-    told = [str(environment[key]) for key in ("kernel", "runtime") if environment.get(key)]
-    governors = environment.get("governors")
-    if isinstance(governors, list):
-        told.append(f"governor {', '.join(map(str, governors)) or 'not told'}")
-    cpus = environment.get("pinned_cpus")
-    if isinstance(cpus, list):
-        told.append(f"CPU {', '.join(map(str, cpus))}")
-    rows.append(["environment", ", ".join(told) or "–"])
-    rows += [["left out", f"{count}: {reason}"] for reason, count in data.left_out.items()]
-    rows.append(["seed", str(data.seed)])
-    return rows
-
-
-def _print_errors(pairs: Pairs) -> None:
-    """How the errors lie that the table above sums up: whether they lean to one side, and what stands apart."""
-    both = zip(pairs.predicted, pairs.measured, strict=True)
-    # As logarithms: half as much is as far off as twice as much.
-    errors = [math.log(guess / truth) for guess, truth in both if guess > 0 and truth > 0]
-    if len(errors) > 1:
-        ends = f"from {change(math.expm1(min(errors)))} to {change(math.expm1(max(errors)))}"
-        click.echo(f"  {spread(errors, printed_blocks())}  predicted against measured, {ends}\n")
-
-
-def _print_coverage(card: ModelCard) -> None:
-    networks = {one.nominal: one for one in card.network_coverage}
-    rows = []
-    for one in card.coverage:
-        beside = networks.get(one.nominal)
-        rows.append([percent(one.nominal, 0), percent(one.held), percent(beside.held if beside else None)])
-    print_table("What its intervals held of what was held out", ["promised", "graphs", "networks"], rows)
-
-
-def _print_bars(title: str, groups: Sequence[GroupAccuracy]) -> None:
-    rows = [
-        [
-            group.name,
-            str(group.accuracy.n),
-            "█" * round(_BAR * group.accuracy.within_10),
-            percent(group.accuracy.within_10),
-            f"{group.accuracy.mape_percent:.1f} %",
-        ]
-        for group in groups
-    ]
-    table = [[name, bar, n, share, error] for name, n, bar, share, error in rows]
-    print_table(title, ["", "", "graphs", "±10 %", "mean error"], table, left=2)
 
 
 def _print_check(found: ModelFolder, result: ModelCheck) -> None:
