@@ -27,10 +27,16 @@ def clone(props: Props, folder: Path) -> None:
     python.chmod(0o755)
 
 
+def places_of_completion(_: Props, folder: Path) -> None:
+    """Where shells look for scripts in a home, which is the folder's own."""
+    for place in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
+        (folder / ".home" / "home" / place).mkdir(parents=True)
+
+
 SCENES = {
     "README.md": Scene(Props.quickstart, runtime="ort"),
     "docs/boards.md": Scene(recordings, runtime="ort"),
-    "docs/how-to/work-in-a-terminal.md": Scene(runtime="ort"),
+    "docs/how-to/work-in-a-terminal.md": Scene(places_of_completion, runtime="ort"),
     "examples/README.md": Scene(clone, runtime="ort"),
 }
 
